@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::queue::Queue;
+
 /// What one consumer has acknowledged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Acknowledged {
+    /// Where its klines wait.
+    queue: Arc<Queue>,
     has_caught_up: AtomicBool,
     batches: AtomicU64,
+    /// Whether everything that it has accepted has arrived.
+    is_settled: AtomicBool,
 }
 
 impl Acknowledged {
@@ -17,16 +23,29 @@ impl Acknowledged {
         self.has_caught_up.store(true, Ordering::Release);
     }
 
-    /// The consumer has acknowledged the first `batches` batches of this run.
-    pub fn reach(&self, batches: u64) {
-        self.batches.fetch_max(batches, Ordering::Release);
+    /// The consumer has accepted the first `batches` batches of this run, and acknowledged them if `is_settled`.
+    pub fn accept(&self, batches: u64, is_settled: bool) {
+        self.is_settled.store(is_settled, Ordering::Release);
+        if is_settled {
+            self.batches.fetch_max(batches, Ordering::Release);
+        }
+    }
+
+    /// The consumer has acknowledged everything that was published in this run.
+    pub fn finish(&self) {
+        self.batches.fetch_max(self.queue.pushed(), Ordering::Release);
     }
 
     /// Returns of how many batches of this run it has acknowledged everything; `None` while klines of earlier runs are to
     /// come.
     #[must_use]
     pub fn batches(&self) -> Option<u64> {
-        self.has_caught_up.load(Ordering::Acquire).then(|| self.batches.load(Ordering::Acquire))
+        if !self.has_caught_up.load(Ordering::Acquire) {
+            return None;
+        }
+        // If nothing waits, it is not behind what its filter leaves out.
+        let idle = self.queue.pushed_if_idle().filter(|_| self.is_settled.load(Ordering::Acquire));
+        Some(self.batches.load(Ordering::Acquire).max(idle.unwrap_or_default()))
     }
 }
 
@@ -37,8 +56,9 @@ pub struct Acknowledgements(Arc<Mutex<BTreeMap<String, Arc<Acknowledged>>>>);
 impl Acknowledgements {
     /// Begins with a consumer. A later one of this name takes the place of it.
     #[must_use]
-    pub fn begin(&self, consumer: &str) -> Arc<Acknowledged> {
-        let acknowledged = Arc::<Acknowledged>::default();
+    pub fn begin(&self, consumer: &str, queue: Arc<Queue>) -> Arc<Acknowledged> {
+        let (has_caught_up, batches, is_settled) = (AtomicBool::new(false), AtomicU64::new(0), AtomicBool::new(true));
+        let acknowledged = Arc::new(Acknowledged { queue, has_caught_up, batches, is_settled });
         self.lock().insert(consumer.to_owned(), acknowledged.clone());
         acknowledged
     }

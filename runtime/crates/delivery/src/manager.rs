@@ -135,7 +135,7 @@ impl Handle {
         };
         let records =
             Records { letters: DeadLetters::new(data_dir, &name), crash_reports: CrashReports::new(data_dir) };
-        let acknowledged = hub.acknowledgements().begin(&name);
+        let acknowledged = hub.acknowledgements().begin(&name, queue.clone());
         let worker = Worker::new(shared, blueprint, (grouping, on_error), records, Progress::new(acknowledged, missed));
         let (end, ended) = mpsc::channel::<()>();
         let abandon = AbandonOnDrop(queue.clone());

@@ -164,6 +164,19 @@ impl Queue {
         passes
     }
 
+    /// Returns how many batches have been published to it.
+    #[must_use]
+    pub fn pushed(&self) -> u64 {
+        self.lock().buffer.pushed
+    }
+
+    /// Returns the same if its consumer's thread sleeps in it, because everything has been delivered and accepted.
+    #[must_use]
+    pub fn pushed_if_idle(&self) -> Option<u64> {
+        let state = self.lock();
+        (state.waiting && state.buffer.is_empty()).then_some(state.buffer.pushed)
+    }
+
     /// Returns the klines that pass the filter.
     #[must_use]
     pub fn passing(&self, klines: Vec<Arc<Kline>>) -> Vec<Arc<Kline>> {

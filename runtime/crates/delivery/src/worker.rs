@@ -169,7 +169,7 @@ impl Worker {
                 Phase::Over(state) => break state,
             };
         };
-        self.finish();
+        self.finish(state);
         self.shared.stats.set_state(state);
     }
 

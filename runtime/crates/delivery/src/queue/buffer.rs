@@ -36,6 +36,8 @@ pub(super) struct Buffer {
     oldest_taken: Option<Instant>,
     /// Whether the consumer takes nothing for now: new closed klines are counted as lost.
     pub(super) suspended: bool,
+    /// The batches that have been published to it.
+    pub(super) pushed: u64,
 }
 
 impl Buffer {
@@ -50,12 +52,14 @@ impl Buffer {
             lost: 0,
             oldest_taken: None,
             suspended: false,
+            pushed: 0,
         }
     }
 
     /// Adds the klines of batch `number` that pass the filter. Returns how many closed klines were lost:
     /// the ones dropped to make room, or all new ones while the queue is suspended.
     pub(super) fn push(&mut self, number: u64, batch: &Batch) -> u64 {
+        self.pushed = number + 1;
         let lost = if self.suspended {
             batch.klines.iter().filter(|kline| kline.confirm && self.filter.passes(kline)).count() as u64
         } else {

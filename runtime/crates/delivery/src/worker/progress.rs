@@ -43,9 +43,12 @@ impl Progress {
 
     /// Everything that the consumer has accepted has arrived, if `is_settled`.
     pub fn settled(&self, is_settled: bool) {
-        if is_settled {
-            self.acknowledged.reach(self.accepted);
-        }
+        self.acknowledged.accept(self.accepted, is_settled);
+    }
+
+    /// The consumer has stopped, and nothing is left that it has not acknowledged.
+    pub fn finished(&self) {
+        self.acknowledged.finish();
     }
 
     /// Returns the next delivery of klines of earlier runs; `None` if there are no more.

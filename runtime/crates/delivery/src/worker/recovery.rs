@@ -131,13 +131,13 @@ impl Worker {
     }
 
     /// Keeps undelivered klines for the next run, or counts them as lost. Called at the end of the run.
-    pub(super) fn finish(&mut self) {
+    pub(super) fn finish(&mut self, state: State) {
         let mut rest = self.take_pending();
         rest.extend(self.shared.queue.abandon());
         let keeper = self.blueprint.profile().keeper.filter(|_| !rest.is_empty());
         let is_kept = keeper.is_some_and(|keeper| guarded(|| Ok(keeper.keep(&rest))).unwrap_or(false));
-        if is_kept || rest.is_empty() {
-            self.progress.settled(true);
+        if state == State::Stopped && (is_kept || rest.is_empty()) {
+            self.progress.finished();
         }
         if !is_kept {
             self.shared.stats.count_lost(LossReason::Shutdown, rest.len() as u64);

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use klines_delivery::Subscription;
 use klines_delivery::fixture::{batch, kline};
 use klines_delivery::hub::Hub;
+use klines_delivery::queue::Queue;
 use klines_domain::time::LocalMillis;
 use tempfile::TempDir;
 
@@ -105,11 +107,9 @@ fn positions_are_those_of_entries_of_which_everything_is_acknowledged() {
     let bench = Bench::new();
     let hub = Hub::new();
     let (recorder, left) = Recorder::start(&bench.path(), "live", Limits::none(), (&hub, 1)).unwrap();
-    let (quick, slow, away) = (
-        hub.acknowledgements().begin("quick"),
-        hub.acknowledgements().begin("slow"),
-        hub.acknowledgements().begin("away"),
-    );
+    let queue = || Arc::new(Queue::new(1, &Subscription::default()));
+    let begin = |consumer| hub.acknowledgements().begin(consumer, queue());
+    let (quick, slow, away) = (begin("quick"), begin("slow"), begin("away"));
     quick.catch_up();
     slow.catch_up();
     let observer = recorder.observer();
@@ -119,9 +119,10 @@ fn positions_are_those_of_entries_of_which_everything_is_acknowledged() {
         while observer.counters().stored <= number.unsigned_abs() {
             std::thread::yield_now();
         }
-        quick.reach(hub.published());
+        quick.accept(hub.published(), true);
     }
-    slow.reach(2);
+    slow.accept(2, true);
+    slow.accept(3, false);
     recorder.end(PATIENCE);
     let found = bench.open().begin_run(2).unwrap();
     assert_eq!((left.entry, found.entry, found.crashed), (0, 4, None));

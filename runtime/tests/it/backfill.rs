@@ -33,7 +33,7 @@ async fn exchange(seed: u64) -> Sim {
     Sim::start(SimConfig::new(Market::seeded(seed, instruments))).await.unwrap()
 }
 
-/// Returns the date of a day so many days before today.
+/// Returns the date of the day that is this number of days before today.
 fn date(sim: &Sim, ago: i64) -> String {
     let day = (sim.now_ms().div_euclid(DAY) - ago) * DAY;
     jiff::Timestamp::from_millisecond(day).unwrap().strftime("%Y-%m-%d").to_string()

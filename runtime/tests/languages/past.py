@@ -80,7 +80,7 @@ def exchange():
 
 
 def from_the_first_batch_on():
-    """an index in Rust, Python and TypeScript that begins anew every two calls has the values of one that ran all day"""
+    """an index in Rust, Python and TypeScript whose instance is renewed every two calls has the values of one that ran all day"""
     home = folder / "past"
     home.mkdir()
     for language in LANGUAGES:

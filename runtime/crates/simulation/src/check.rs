@@ -146,7 +146,7 @@ impl Checker {
         }
     }
 
-    /// A process ended, which has counted so much.
+    /// A process ended with these counts.
     pub fn add_up(&mut self, tally: Tally) {
         let Tally { received, counted, duplicate, late, rejected, excluded, superseded, gaps: _ } = tally;
         if received != counted + duplicate + late + rejected + excluded + superseded {

@@ -103,6 +103,14 @@ impl Decimal {
         Ok(Self { mantissa: if negative { -mantissa } else { mantissa }, scale })
     }
 
+    /// Returns the sum of two numbers; `None` if it does not fit.
+    #[must_use]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        let scale = self.scale.max(other.scale);
+        let [one, other] = [self, other].map(|value| widen(value.mantissa, scale - value.scale));
+        Some(Self { mantissa: one?.checked_add(other?)?, scale })
+    }
+
     /// Returns the same number with the fewest decimals.
     #[must_use]
     pub fn trimmed(mut self) -> Self {
@@ -194,6 +202,14 @@ pub enum ParseDecimalError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sum_has_the_decimals_of_the_finer_number_or_does_not_fit() {
+        let sum = Decimal::new(15, 1).checked_add(Decimal::new(-1_234, 3)).unwrap();
+        assert_eq!((sum.mantissa(), sum.scale()), (266, 3));
+        assert!(Decimal::new(i128::MAX, 0).checked_add(Decimal::new(1, 0)).is_none());
+        assert!(Decimal::new(i128::MAX, 0).checked_add(Decimal::new(1, 1)).is_none(), "it does not fit with a decimal");
+    }
 
     #[test]
     fn text_is_trimmed_and_plain() {

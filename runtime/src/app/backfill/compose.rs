@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use klines_domain::decimal::{Decimal, widen};
+use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
 use klines_domain::repair::Candle;
@@ -104,17 +104,10 @@ fn joined(kline: &Kline, minute: &Candle) -> Option<Kline> {
         high: kline.high.max(high),
         low: kline.low.min(low),
         close,
-        volume: sum(kline.volume, minute.volume)?,
-        turnover: sum(kline.turnover, minute.turnover)?,
+        volume: kline.volume.checked_add(minute.volume)?,
+        turnover: kline.turnover.checked_add(minute.turnover)?,
         ..kline.clone()
     })
-}
-
-/// Returns the sum of two numbers; `None` if it is too large.
-fn sum(one: Decimal, other: Decimal) -> Option<Decimal> {
-    let scale = one.scale().max(other.scale());
-    let [one, other] = [one, other].map(|value| widen(value.mantissa(), scale - value.scale()));
-    Some(Decimal::new(one?.checked_add(other?)?, scale))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use klines_domain::decimal::{Decimal, widen};
+use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
 use klines_domain::series::{SeriesId, SeriesKey};
@@ -150,10 +150,7 @@ impl Sum {
 }
 
 fn sum(one: Decimal, other: Decimal) -> Result<Decimal, HistoryError> {
-    let scale = one.scale().max(other.scale());
-    let [one, other] = [one, other].map(|value| widen(value.mantissa(), scale - value.scale()));
-    let sum = one.zip(other).and_then(|(one, other)| one.checked_add(other));
-    sum.map(|sum| Decimal::new(sum, scale)).ok_or_else(|| HistoryError("a sum of klines is too large".to_owned()))
+    one.checked_add(other).ok_or_else(|| HistoryError("a sum of klines is too large".to_owned()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use klines_delivery::history::{Query, Side};
-use klines_domain::decimal::{Decimal, widen};
+use klines_domain::decimal::Decimal;
 use klines_domain::kline::{Kline, Quality};
 use klines_domain::series::SeriesKey;
 use klines_domain::time::Millis;
@@ -96,7 +96,7 @@ fn difference(kline: &Kline, parts: &[Arc<Kline>]) -> Option<(&'static str, Stri
     let names = ["volume", "turnover", "buy_volume", "buy_turnover"];
     for (at, (name, own)) in names.into_iter().zip(sums(kline)).enumerate() {
         let of = |part: &Arc<Kline>| sums(part).get(at).copied().unwrap_or_default();
-        let sum = parts.iter().try_fold(Decimal::ZERO, |sum, part| add(sum, of(part)));
+        let sum = parts.iter().try_fold(Decimal::ZERO, |sum, part| sum.checked_add(of(part)));
         if sum.is_some_and(|sum| sum != own) {
             return sum.map(|sum| (name, sum.to_string()));
         }
@@ -114,13 +114,6 @@ fn prices(parts: &[&Arc<Kline>]) -> Option<[Decimal; 4]> {
 
 const fn sums(kline: &Kline) -> [Decimal; 4] {
     [kline.volume, kline.turnover, kline.buy_volume, kline.buy_turnover]
-}
-
-/// Returns the sum of two numbers; `None` if it is too large.
-fn add(one: Decimal, other: Decimal) -> Option<Decimal> {
-    let scale = one.scale().max(other.scale());
-    let [one, other] = [one, other].map(|value| widen(value.mantissa(), scale.checked_sub(value.scale())?));
-    Some(Decimal::new(one?.checked_add(other?)?, scale))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use klines_config::Config;
-use klines_config::consumers::Consumer;
+use klines_config::consumers::{Component, Consumer};
+use klines_config::native::Native;
 use klines_delivery::earlier::{EarlierRuns, EarlierSlot};
 use klines_delivery::history::History;
 use klines_delivery::history::composed::Composed;
@@ -124,7 +125,10 @@ fn record(config: &Config, hub: &Hub, earlier: &EarlierSlot) -> Option<Recording
         let random = getrandom::u64().map_err(|error| StoreError::of_file(&path, &std::io::Error::other(error)))?;
         let (recorder, left) = Recorder::start(&path, origin(config), limits, (hub, random))?;
         let recording = Recording { recorder, path: path.clone(), left };
-        earlier.put(recording.for_clients(config)?);
+        let has_clients = |consumer: &Consumer| consumer.component == Component::Native(Native::WebSocket);
+        if config.consumers.iter().any(has_clients) {
+            earlier.put(recording.for_clients(config)?);
+        }
         Ok(recording)
     };
     match begun() {

@@ -13,6 +13,10 @@ use super::{History, HistoryError, Query, Side, Waiting};
 
 /// How many parts are read at a time.
 const PAGE: usize = 1_000;
+/// The most parts that a request reads: then it returns fewer windows than were asked for, but at least one.
+const MAX_READ: usize = 200_000;
+/// The most parts of a window: a month has 44,640 minutes.
+const MAX_PARTS: Millis = 50_000;
 /// The end of the year 9999, ms since 1970: no window starts later.
 const LATEST: Millis = 253_402_300_799_999;
 
@@ -43,8 +47,10 @@ impl Composed {
             side: query.side,
         };
         let mut windows: BTreeMap<Millis, Sum> = BTreeMap::new();
+        let mut read = 0;
         let is_whole = loop {
             let page = self.inner.klines(&parts)?;
+            read += page.len();
             for kline in &page {
                 let start = whole.start_of(kline.start);
                 match windows.get_mut(&start) {
@@ -56,7 +62,7 @@ impl Composed {
                 break true;
             };
             // The window at the edge may have further parts.
-            if windows.len() > query.limit {
+            if windows.len() > query.limit || read >= MAX_READ {
                 break false;
             }
             match query.side {
@@ -97,14 +103,15 @@ impl History for Composed {
     }
 }
 
-/// Returns the longest of the stored intervals of which another one can be composed; `None` if there is none, or it is stored
-/// itself.
+/// Returns the longest of the stored intervals of which another one can be composed; `None` if there is none, it would have too
+/// many parts, or the other one is stored itself.
 #[must_use]
 pub fn part_of(whole: Interval, stored: &[Interval]) -> Option<Interval> {
     if stored.contains(&whole) {
         return None;
     }
-    stored.iter().copied().filter(|part| part.tiles(whole)).max()
+    let longest = stored.iter().copied().filter(|part| part.tiles(whole)).max();
+    longest.filter(|part| whole.nominal_millis() / part.nominal_millis() <= MAX_PARTS)
 }
 
 /// The parts of a window that have been read. Pages come from either side.
@@ -223,6 +230,20 @@ mod tests {
     }
 
     #[test]
+    fn a_request_reads_a_bounded_number_of_parts_and_returns_whole_windows() {
+        let days = 200;
+        let history = composed(0..days * 1_440);
+        for side in [Side::Oldest, Side::Newest] {
+            let klines = history.klines(&query("1D", (0, Millis::MAX), 1_000, side)).unwrap();
+            // 200,000 minutes are 138 days and a part of one.
+            assert_eq!(klines.len(), MAX_READ / 1_440);
+            assert!(klines.iter().all(|kline| kline.quality == Quality::Complete));
+            let first = if side == Side::Oldest { 0 } else { days - 138 };
+            assert_eq!(klines[0].start, first * 86_400_000);
+        }
+    }
+
+    #[test]
     fn the_longest_stored_interval_that_fits_is_used() {
         let stored: Vec<Interval> = ["1s", "1m", "5m", "1h"].map(|it| it.parse().unwrap()).to_vec();
         let part = |whole: &str| part_of(whole.parse().unwrap(), &stored).map(|part| part.to_string());
@@ -231,6 +252,7 @@ mod tests {
             ["1m", "5m", "1h", "1h", ""]
         );
         assert_eq!(part("100ms"), None);
+        assert_eq!(part_of(Interval::Month, &["1s".parse().unwrap()]), None, "it has too many parts");
     }
 
     proptest! {

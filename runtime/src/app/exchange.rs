@@ -38,7 +38,7 @@ use self::members::{Links, Repairs};
 use self::opening::Opening;
 use super::observed::Observed;
 use super::queues::QueueSizer;
-use super::recording::EarlierSymbols;
+use klines_store::run::EarlierSymbols;
 
 /// Capacity of the queue of feed messages for the pipeline. When it is full, the sockets wait; no message is dropped.
 const INBOX: usize = 4_096;

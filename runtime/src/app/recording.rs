@@ -12,15 +12,13 @@ use klines_delivery::history::History;
 use klines_delivery::history::composed::Composed;
 use klines_delivery::hub::Hub;
 use klines_delivery::missed::Missed;
-use klines_domain::aggregator::{Earlier, EarlierSeries};
-use klines_domain::symbol::{Category, Symbol};
-use klines_domain::time::{ExchangeMillis, Millis, SECOND};
+use klines_domain::time::Millis;
 use klines_store::error::StoreError;
 use klines_store::file;
 use klines_store::reader::Reader;
 use klines_store::recorder::Recorder;
 use klines_store::replay::{self, Replay};
-use klines_store::run::{Last, Left};
+use klines_store::run::{EarlierSymbols, Left};
 use klines_store::writer::Limits;
 use tracing::{error, info};
 use url::Host;
@@ -31,9 +29,6 @@ const FIFTHS: u64 = 4;
 /// The origin of klines of an exchange on this machine.
 pub(super) const SIMULATED: &str = "simulated";
 
-/// A window that ended so long after the last stored kline may have been published before a crash: the store commits within
-/// milliseconds, unless the disk stalls.
-const UNSTORED: Millis = 10 * SECOND;
 /// The part of the WebSocket server's memory that klines of earlier runs may take when it begins, in halves.
 const HALVES: u64 = 2;
 /// The memory of a kline there, in bytes, about.
@@ -60,33 +55,11 @@ pub struct Begun {
 /// Begins to store what a hub publishes. `earlier` gets what the WebSocket server knows of earlier runs.
 pub fn begin(config: &Config, hub: &Hub, earlier: &EarlierSlot) -> Begun {
     let Some(recording) = record(config, hub, earlier) else { return Begun::default() };
-    let (missed, symbols) = (recording.missed(config), recording.symbols(config));
+    let (missed, symbols) = (recording.missed(config), recording.left.symbols(config.klines.repair));
     Begun { recorder: Some(recording.recorder), missed, symbols }
 }
 
-/// What earlier runs have left of the symbols of each category.
-pub type EarlierSymbols = BTreeMap<Category, BTreeMap<Symbol, Earlier>>;
-
 impl Recording {
-    /// Returns where the klines of each symbol go on.
-    fn symbols(&self, config: &Config) -> EarlierSymbols {
-        let newest = self.left.newest().filter(|_| self.left.crashed.is_some());
-        let lost_before = ExchangeMillis::new(newest.map_or(Millis::MIN, |newest| newest + 1 + UNSTORED));
-        let mut symbols = EarlierSymbols::new();
-        for (key, last) in &self.left.last {
-            let of_category = symbols.entry(key.category).or_default();
-            let earlier = of_category.entry(key.symbol.clone()).or_insert_with(|| Earlier {
-                series: Vec::new(),
-                lost_before,
-                horizon: config.klines.repair,
-            });
-            let Last { sequence, next } = *last;
-            let next = ExchangeMillis::new(next);
-            earlier.series.push(EarlierSeries { interval: key.interval, sequence, next });
-        }
-        symbols
-    }
-
     /// Returns the klines that consumers have not acknowledged, as far back as the configuration says.
     fn missed(&self, config: &Config) -> BTreeMap<String, Box<dyn Missed>> {
         let Some(newest) = self.left.newest() else { return BTreeMap::new() };

@@ -66,11 +66,17 @@ pub enum Mutant {
     LostKlineNotCounted,
     /// Sequences begin again with each process.
     SequenceRestarted,
+    /// A consumer's position passes klines that it has not acknowledged.
+    PositionAhead,
+    /// A consumer does not get the first klines after its position.
+    ReplayTooLate,
+    /// A crash while the disk is full counts like any other.
+    FullDiskForgotten,
 }
 
 impl Mutant {
     /// All mistakes.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::LossIgnored,
         Self::LossDiscovered,
         Self::CoveredTooSoon,
@@ -102,6 +108,9 @@ impl Mutant {
         Self::EarlierKlineRepeated,
         Self::LostKlineNotCounted,
         Self::SequenceRestarted,
+        Self::PositionAhead,
+        Self::ReplayTooLate,
+        Self::FullDiskForgotten,
     ];
 
     /// Returns whether this mistake is made.

@@ -136,14 +136,24 @@ impl Checker {
         }
         *sequence = kline.sequence;
         let known = self.klines.entry(series.clone()).or_default().insert(kline.start, kline.clone());
-        let known = known.filter(|_| !self.lost.remove(&(series.clone(), kline.start)));
-        let expected = known.map_or(u32::from(kline.end < self.lost_before), |known| known.revision + 1);
+        let was_lost = self.lost.remove(&(series.clone(), kline.start));
+        let expected = match known {
+            // Revision 0 was published, and more is not known.
+            Some(_) if was_lost => 1,
+            Some(known) => known.revision + 1,
+            None => u32::from(kline.end < self.lost_before),
+        };
         if self.stored.get(&series).is_some_and(|next| kline.start < *next) {
             self.faults.push(format!("{series:?} {}: had a kline before the process ended", kline.start));
         }
         if kline.revision != expected {
             self.faults.push(format!("{series:?} {}: revision {}, not {expected}", kline.start, kline.revision));
         }
+    }
+
+    /// Something is wrong that was found elsewhere.
+    pub fn fault(&mut self, fault: String) {
+        self.faults.push(fault);
     }
 
     /// A process ended with these counts.

@@ -2,7 +2,8 @@
 //! exchange that misbehaves by a seeded plan, and an oracle that computes every kline again from the trades that the
 //! exchange really had.
 //!
-//! Nothing here sleeps, opens a socket or reads a clock: the time of the next event is the time. So a run of minutes takes
+//! Nothing here sleeps, opens a socket or reads a clock: the time of the next event is the time. Where the process ends in the
+//! middle, its store is a real one, in a temporary folder. So a run of minutes takes
 //! milliseconds, one seed gives the same bytes twice, and a failure is repeated with `make sim SEED=n`.
 //!
 //! Two kinds of properties are checked: what is said is right (*safety*), and what can be known is said (*liveness*).
@@ -10,6 +11,7 @@
 mod check;
 mod client;
 mod clock;
+mod disk;
 mod exchange;
 mod market;
 mod network;

@@ -167,8 +167,19 @@ pub struct Restart {
     pub at: Millis,
     /// When the next one begins.
     pub until: Millis,
-    /// How long before its end the last klines were stored; `None` if it ends as it should.
-    pub unstored: Option<Millis>,
+    /// Whether it ends without having stored everything.
+    pub is_crash: bool,
+    /// How long a transaction of the store takes at most.
+    pub slowest: Millis,
+    /// When the disk is full.
+    pub full: (Millis, Millis),
+}
+
+impl Restart {
+    /// Returns whether the disk is full.
+    pub fn is_full(&self, now: Millis) -> bool {
+        (self.full.0..self.full.1).contains(&now)
+    }
 }
 
 /// A topic that dies.
@@ -322,9 +333,11 @@ impl fmt::Display for Plan {
         if let Some(DeadTopic { symbol, at }) = &self.dead {
             writeln!(out, "at {:>7} ms the topic of symbol {symbol} dies", at - start)?;
         }
-        if let Some(Restart { at, until, unstored }) = &self.restart {
-            let how = unstored.map_or("ends".to_owned(), |unstored| format!("crashes, {unstored} ms are not stored"));
+        if let Some(Restart { at, until, is_crash, slowest, full }) = &self.restart {
+            let how = if *is_crash { "crashes" } else { "ends" };
             writeln!(out, "at {:>7} ms for {:>6} ms: the process {how}", at - start, until - at)?;
+            let full = [full.0, full.1].map(|at| at.saturating_sub(*start).max(-1));
+            writeln!(out, "transactions take up to {slowest} ms; the disk is full from {} to {} ms", full[0], full[1])?;
         }
         for RestFault { kind, from, until } in &self.rest_faults {
             writeln!(out, "at {:>7} ms for {:>6} ms: {kind:?} of requests", from - start, until - from)?;

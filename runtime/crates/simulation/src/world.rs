@@ -14,7 +14,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use klines_bybit::session::CloseReason;
 use klines_domain::feed::FeedMessage;
-use klines_domain::kline::{Batch, Kline};
+use klines_domain::kline::Batch;
 use klines_domain::repair::{Answer, Request};
 use klines_domain::time::{HOUR, LocalMillis, MINUTE, Millis, SECOND};
 
@@ -22,6 +22,7 @@ use self::restart::Process;
 use super::Outcome;
 use super::check::Checker;
 use super::client::{Client, ClientAction};
+use super::disk::{Disk, Published};
 use super::exchange::Peer;
 use super::market::{self, Tape};
 use super::oracle::windows::Windows;
@@ -91,8 +92,9 @@ pub struct World<'a> {
     process: Process,
     /// When the next process begins, if there is none.
     down_until: Millis,
-    /// What was emitted, and when, as long as a process may have to continue it.
-    emitted: Vec<(Millis, Kline)>,
+    /// What was emitted, and when, as long as a process may have to continue it; then its disk.
+    published: Vec<Published>,
+    disk: Option<Disk>,
     /// Since when and until when the process does nothing.
     paused: Option<(Millis, Millis)>,
     checker: Checker,
@@ -126,7 +128,8 @@ impl<'a> World<'a> {
             rest: Rest::default(),
             process,
             down_until: Millis::MIN,
-            emitted: Vec::new(),
+            published: Vec::new(),
+            disk: None,
             paused: None,
             trace: is_traced.then(String::new),
         }
@@ -390,18 +393,16 @@ impl<'a> World<'a> {
     }
 
     fn emitted(&mut self, batches: &[Batch]) {
-        for kline in batches.iter().flat_map(|batch| &batch.klines) {
-            if let Some(trace) = &mut self.trace {
-                let _ = writeln!(trace, "{:>7} {kline:?}", self.now - self.plan.start);
+        for batch in batches {
+            for kline in &batch.klines {
+                if let Some(trace) = &mut self.trace {
+                    let _ = writeln!(trace, "{:>7} {kline:?}", self.now - self.plan.start);
+                }
+                self.checker.kline(kline);
             }
-            self.said(kline);
-        }
-    }
-
-    fn said(&mut self, kline: &Kline) {
-        self.checker.kline(kline);
-        if self.plan.restart.is_some_and(|restart| self.now <= restart.at) {
-            self.emitted.push((self.now, kline.clone()));
+            if self.plan.restart.is_some_and(|restart| self.now <= restart.at) {
+                self.published.push(Published { at: self.now, klines: batch.klines.clone() });
+            }
         }
     }
 

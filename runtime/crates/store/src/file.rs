@@ -1,13 +1,17 @@
-//! The file of a store: how it is opened, and its lock.
+//! The file of a store: how it is opened, and its lock, which also keeps the one note that has to be written when the disk is
+//! full.
 //!
 //! SQLite in WAL mode: one process writes, any number read beside it. A crash of the process loses nothing that was
 //! committed; a crash of the machine can lose the last transactions, each as a whole. The linked SQLite is the bundled one:
 //! versions up to 3.51.2 can damage a log with two connections.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use klines_domain::time::Millis;
 use klines_system::private;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
@@ -29,23 +33,49 @@ pub fn path_in(data_dir: &Path) -> PathBuf {
     data_dir.join(FILE)
 }
 
+/// The length of the note in a lock's file. It is written when the lock is taken, and afterwards only replaced: that takes no
+/// room on most file systems.
+const NOTE: usize = 20;
+
 /// Holds the right to write a store, until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    unstored_until: Option<Millis>,
 }
 
 impl Lock {
     fn take(path: &Path) -> Result<Self, StoreError> {
         let mut name = path.as_os_str().to_owned();
         name.push(".lock");
-        let file = private::open(Path::new(&name), OpenOptions::new().create(true).truncate(false).write(true));
+        let file =
+            private::open(Path::new(&name), OpenOptions::new().create(true).truncate(false).read(true).write(true));
         let file = file.map_err(|error| StoreError::of_file(path, &error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
-            Err(TryLockError::Error(error)) => Err(StoreError::of_file(path, &error)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(StoreError::of_file(path, &error)),
         }
+        let mut note = [0; NOTE];
+        let read = file.read_at(&mut note, 0).map_err(|error| StoreError::of_file(path, &error))?;
+        let text = note.get(..read).and_then(|note| std::str::from_utf8(note).ok());
+        let unstored_until = text.and_then(|text| text.trim().parse().ok());
+        let lock = Self { file, unstored_until };
+        if read < NOTE {
+            lock.note_unstored(unstored_until.unwrap_or(0)).map_err(|error| StoreError::of_file(path, &error))?;
+        }
+        Ok(lock)
+    }
+
+    /// Returns until which moment klines may have been published by earlier runs without being stored, because the disk did
+    /// not take them.
+    pub(crate) const fn unstored_until(&self) -> Option<Millis> {
+        self.unstored_until
+    }
+
+    /// Notes that klines up to a moment were published and not stored.
+    pub(crate) fn note_unstored(&self, until: Millis) -> io::Result<()> {
+        self.file.write_all_at(format!("{until:<NOTE$}").as_bytes(), 0)
     }
 }
 

@@ -14,6 +14,7 @@ mod columns;
 pub mod error;
 pub mod file;
 mod log;
+pub mod marks;
 mod merge;
 mod period;
 pub mod reader;

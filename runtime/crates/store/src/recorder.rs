@@ -4,7 +4,6 @@
 //! With the klines it stores the positions of the consumers, as the last entry of the log of which each one has acknowledged
 //! everything. An entry is a transaction; the batches of the hub that it completes are noted in memory.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,10 +16,12 @@ use klines_delivery::acknowledged::Acknowledgements;
 use klines_delivery::hub::Hub;
 use klines_delivery::queue::{Grouping, Popped, Queue};
 use klines_delivery::stats::Stats;
+use klines_domain::time::Millis;
 use klines_system::clock::LocalClock;
 use tracing::{info, warn};
 
 use crate::error::StoreError;
+use crate::marks::Marks;
 use crate::run::Left;
 use crate::writer::{Limits, Writer};
 
@@ -30,8 +31,6 @@ const MAX_TRANSACTION: usize = 16_384;
 const QUEUE: usize = 65_536;
 /// How long after a failure a transaction is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The most entries of which it is known what a consumer has to acknowledge: an hour of ten a second.
-const MAX_MARKS: usize = 36_000;
 /// How often a failure is logged while it lasts.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
@@ -109,9 +108,7 @@ impl Recorder {
             clock: LocalClock::start(),
             logged: None,
             acknowledgements: hub.acknowledgements().clone(),
-            first: left.entry,
-            marks: VecDeque::new(),
-            dropped: 0,
+            marks: Marks::new(left.entry),
         };
         let (ending, ended) = mpsc::channel::<()>();
         let run = move || {
@@ -153,12 +150,7 @@ struct Record {
     /// When a failure was last logged.
     logged: Option<Instant>,
     acknowledgements: Acknowledgements,
-    /// The last entry of earlier runs.
-    first: u64,
-    /// How many batches have to be acknowledged with each entry, ascending.
-    marks: VecDeque<(u64, u64)>,
-    /// The same of the last mark that was dropped although not every consumer had passed it.
-    dropped: u64,
+    marks: Marks,
 }
 
 impl Record {
@@ -167,13 +159,15 @@ impl Record {
             match self.queue.pop(Grouping::UpTo(MAX_TRANSACTION)) {
                 Popped::Delivery(delivery) => {
                     writer.set_positions(self.reached());
+                    let (newest, since) = (delivery.klines.iter().map(|kline| kline.end).max(), Instant::now());
                     while let Err(error) = writer.append(&delivery.klines) {
                         self.failed(&error);
+                        writer.note_unstored(newest.unwrap_or_default() + millis(since.elapsed() + PAUSE));
                         if self.queue.pause(PAUSE) {
                             return;
                         }
                     }
-                    self.mark(delivery.batches.begun, writer.entry());
+                    self.marks.add(delivery.batches.begun, writer.entry());
                     self.stored(&mut writer, delivery.klines.len());
                 }
                 // It gets no orders.
@@ -191,35 +185,10 @@ impl Record {
         }
     }
 
-    /// Notes how many batches the entries up to this one have.
-    fn mark(&mut self, batches: u64, entry: u64) {
-        self.marks.push_back((batches, entry));
-        if self.marks.len() > MAX_MARKS
-            && let Some((batches, entry)) = self.marks.pop_front()
-        {
-            (self.dropped, self.first) = (batches, entry);
-        }
-    }
-
-    /// Returns the last entry of which each consumer has acknowledged everything. One that is too far behind keeps the position
-    /// that is stored.
+    /// Returns the last entry of which each consumer has acknowledged everything.
     fn reached(&mut self) -> Vec<(String, u64)> {
-        let mut all = Vec::new();
-        let mut least = u64::MAX;
-        for (consumer, acknowledged) in self.acknowledgements.all() {
-            let batches = acknowledged.batches();
-            least = least.min(batches.unwrap_or(u64::MAX));
-            let entry = |batches| {
-                let at = self.marks.partition_point(|(begun, _)| *begun <= batches);
-                at.checked_sub(1).and_then(|at| self.marks.get(at)).map_or(self.first, |(_, entry)| *entry)
-            };
-            all.extend(batches.filter(|batches| *batches >= self.dropped).map(|batches| (consumer, entry(batches))));
-        }
-        // Of the marks that every consumer has passed, the last one is enough.
-        let passed = self.marks.partition_point(|(begun, _)| *begun <= least);
-        self.first = passed.checked_sub(2).and_then(|at| self.marks.get(at)).map_or(self.first, |(_, entry)| *entry);
-        self.marks.drain(..passed.saturating_sub(1));
-        all
+        let all = self.acknowledgements.all().into_iter();
+        self.marks.reached(all.map(|(consumer, acknowledged)| (consumer, acknowledged.batches())).collect())
     }
 
     fn stored(&mut self, writer: &mut Writer, count: usize) {
@@ -244,6 +213,10 @@ impl Record {
             warn!(%error, "the store does not take klines; live klines are not affected");
         }
     }
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use klines_delivery::history::HistoryError;
 use klines_delivery::missed::Missed;
 use klines_domain::kline::Kline;
+use klines_domain::mutants::Mutant;
 use klines_domain::series::SeriesId;
 use klines_domain::time::Millis;
 use rusqlite::{OptionalExtension as _, params};
@@ -37,7 +38,8 @@ impl Replay {
     /// Reads what was stored after entry `after`, of the windows that ended at `since` or later. The run must have begun.
     #[must_use]
     pub fn new(path: &Path, left: &Left, after: u64, since: Millis) -> Self {
-        let tail: VecDeque<_> = left.tail.iter().filter(|(entry, _)| *entry > after).cloned().collect();
+        let skipped = u64::from(Mutant::ReplayTooLate.is_made());
+        let tail: VecDeque<_> = left.tail.iter().filter(|(entry, _)| *entry > after + skipped).cloned().collect();
         let folded = left.tail.first().map_or(left.entry, |(entry, _)| entry - 1);
         Self { path: path.to_owned(), reader: None, after, since, tail, folded }
     }

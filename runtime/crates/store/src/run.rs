@@ -6,9 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use klines_domain::aggregator::{Earlier, EarlierSeries};
 use klines_domain::kline::Kline;
+use klines_domain::mutants::Mutant;
 use klines_domain::series::{SeriesId, SeriesKey};
-use klines_domain::time::Millis;
+use klines_domain::symbol::{Category, Symbol};
+use klines_domain::time::{ExchangeMillis, Millis, SECOND};
 use rusqlite::{Connection, Transaction};
 
 use crate::block::Rows;
@@ -23,6 +26,10 @@ const STATE: &str = "run";
 const OPEN: &str = "open";
 const ENDED: &str = "ended";
 
+/// A window that ended so long after the last stored kline may have been published before a crash: the store commits within
+/// milliseconds, unless the disk stalls.
+const UNSTORED: Millis = 10 * SECOND;
+
 /// What a run finds.
 #[derive(Clone, Debug)]
 pub struct Left {
@@ -36,9 +43,14 @@ pub struct Left {
     pub entry: u64,
     /// The last entry of which each consumer has acknowledged everything.
     pub positions: BTreeMap<String, u64>,
+    /// The moment until which klines may have been published and not stored because the disk did not take them.
+    unstored_until: Option<Millis>,
     /// The entries that were in the log.
     pub(crate) tail: Arc<[Entry]>,
 }
+
+/// What earlier runs have left of the symbols of each category.
+pub type EarlierSymbols = BTreeMap<Category, BTreeMap<Symbol, Earlier>>;
 
 /// The klines of an entry of the log, or of those up to it that were folded together, with its number.
 pub(crate) type Entry = (u64, Vec<Arc<Kline>>);
@@ -58,6 +70,28 @@ impl Left {
     pub fn newest(&self) -> Option<Millis> {
         self.last.iter().map(|(_, last)| last.next - 1).max()
     }
+
+    /// Returns where the klines of each symbol go on. A gap of more than `horizon` ms is not repaired.
+    #[must_use]
+    pub fn symbols(&self, horizon: Millis) -> EarlierSymbols {
+        let lost_before = ExchangeMillis::new(self.lost_before());
+        let mut symbols = EarlierSymbols::new();
+        for (key, Last { sequence, next }) in &self.last {
+            let of_category = symbols.entry(key.category).or_default();
+            let nothing = || Earlier { series: Vec::new(), lost_before, horizon };
+            let earlier = of_category.entry(key.symbol.clone()).or_insert_with(nothing);
+            let (interval, next) = (key.interval, ExchangeMillis::new(*next));
+            earlier.series.push(EarlierSeries { interval, sequence: *sequence, next });
+        }
+        symbols
+    }
+
+    /// Returns the moment before which windows that are not stored may have been published.
+    fn lost_before(&self) -> Millis {
+        let noted = self.unstored_until.filter(|_| !Mutant::FullDiskForgotten.is_made());
+        let newest = self.newest().max(noted).filter(|_| self.crashed.is_some());
+        newest.map_or(Millis::MIN, |newest| newest + 1 + UNSTORED)
+    }
 }
 
 impl Writer {
@@ -73,7 +107,7 @@ impl Writer {
         let transaction = self.connection.transaction().map_err(|error| StoreError::of(&path, &error))?;
         let left = begin(&transaction, epoch, (self.entry, tail)).map_err(of)?;
         transaction.commit().map_err(|error| StoreError::of(&path, &error))?;
-        Ok(left)
+        Ok(Left { unstored_until: self.lock.unstored_until(), ..left })
     }
 
     /// Ends the run: everything that it published is stored.
@@ -103,7 +137,15 @@ fn begin(transaction: &Transaction<'_>, fresh: u64, (entry, tail): (u64, Vec<Ent
     let mut positions = transaction.prepare("SELECT consumer, entry FROM positions")?;
     let positions = positions.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
     let positions = positions.collect::<rusqlite::Result<_>>()?;
-    Ok(Left { epoch, crashed: before.filter(|_| !has_ended), last, entry, positions, tail: tail.into() })
+    Ok(Left {
+        epoch,
+        crashed: before.filter(|_| !has_ended),
+        last,
+        entry,
+        positions,
+        unstored_until: None,
+        tail: tail.into(),
+    })
 }
 
 /// Returns the klines of each entry of the log.

@@ -49,7 +49,7 @@ pub struct Writer {
     sealed_at: Option<Millis>,
     to_seal: VecDeque<i64>,
     retention: Retention,
-    _lock: Lock,
+    pub(crate) lock: Lock,
 }
 
 impl Writer {
@@ -72,7 +72,7 @@ impl Writer {
             sealed_at: None,
             to_seal: VecDeque::new(),
             retention: Retention::new(limits),
-            _lock: lock,
+            lock,
         };
         writer.load_series().map_err(|error| StoreError::of(path, &error))?;
         Ok(writer)
@@ -124,6 +124,12 @@ impl Writer {
     /// acknowledged everything.
     pub fn set_positions(&mut self, positions: Vec<(String, u64)>) {
         self.positions = positions;
+    }
+
+    /// Notes that klines up to a moment were published and cannot be stored now, so that the next run knows it if this one
+    /// crashes. What cannot be noted either is missing.
+    pub fn note_unstored(&self, until: Millis) {
+        drop(self.lock.note_unstored(until));
     }
 
     /// Writes an entry of the log. Returns the series that are new to the cache.

@@ -26,10 +26,10 @@ use super::market;
 use super::summary::Summary;
 use crate::app::exchange::{self, Choices};
 use crate::app::observed::Observed;
-use crate::app::recording::EarlierSymbols;
 use crate::app::{output, run as live, wiring};
 use crate::cli::TestArgs;
 use crate::telemetry;
+use klines_store::run::EarlierSymbols;
 
 /// The duration without `--for`.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);

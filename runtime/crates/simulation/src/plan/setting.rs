@@ -38,8 +38,10 @@ const AFTER_STEP: Millis = 200 * SECOND;
 
 /// The longest time from the end of a process to the next one.
 const LONGEST_RESTART: Millis = 90 * SECOND;
-/// The longest time that klines wait to be stored.
+/// The longest time that a transaction takes.
 const LONGEST_COMMIT: Millis = 400;
+/// The longest time that the disk is full.
+const LONGEST_FULL: Millis = 60 * SECOND;
 
 /// When a symbol is traded, in true time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +106,11 @@ pub fn draw(plan: &mut Plan) {
     if plan.is_repaired && plan.steps.0.is_empty() && plan.dead.is_none() && rng.u8(..) < 96 {
         let at = plan.start + rng.i64(20 * SECOND..HEALED - LONGEST_RESTART);
         let until = at + rng.i64(500..LONGEST_RESTART);
-        plan.restart = Some(Restart { at, until, unstored: rng.bool().then(|| rng.i64(0..LONGEST_COMMIT)) });
+        let (is_crash, slowest) = (rng.bool(), rng.i64(0..LONGEST_COMMIT));
+        // Some disks are full when the process ends, and others are not full any more.
+        let from = at - rng.i64(0..LONGEST_FULL);
+        let full = if rng.u8(..) < 64 { (from, from + rng.i64(SECOND..LONGEST_FULL)) } else { (at, at) };
+        plan.restart = Some(Restart { at, until, is_crash, slowest, full });
     }
 }
 

@@ -5,23 +5,20 @@ use std::sync::Arc;
 
 use klines_bybit::instruments::{Pace, Watch};
 use klines_bybit::session::{Session, Timing};
-use klines_domain::aggregator::{Earlier, EarlierSeries, Settings};
-use klines_domain::interval::Interval;
-use klines_domain::kline::Kline;
+use klines_domain::aggregator::{Earlier, Settings};
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
-use klines_domain::time::{ExchangeMillis, HOUR, Millis, SECOND};
+use klines_domain::time::{HOUR, Millis};
 use klines_pipeline::CategoryPipeline;
 use klines_pipeline::repair::RepairSettings;
 
 use super::{Event, LISTS, RETRY, World};
 use crate::client::Client;
+use crate::disk::{Disk, Found};
 use crate::market::Tape;
 use crate::plan::{Plan, Restart};
 
 /// How long gaps are repaired.
 const HORIZON: Millis = 24 * HOUR;
-/// Windows that ended so long after the last stored kline may have been published: as in the program.
-const UNSTORED: Millis = 10 * SECOND;
 
 /// The process: everything that ends with it.
 pub struct Process {
@@ -60,11 +57,15 @@ impl Process {
 impl World<'_> {
     /// Ends the process: what is under way to it is lost.
     pub(super) fn end_process(&mut self, restart: Restart) {
-        if restart.unstored.is_none() {
+        if !restart.is_crash {
             let mut last = Vec::new();
             while self.process.pipeline.finish(&mut last) {}
-            let confirmed = last.iter().flat_map(|batch| &batch.klines).filter(|kline| kline.confirm);
-            confirmed.for_each(|kline| self.said(kline));
+            last.iter_mut().for_each(|batch| batch.klines.retain(|kline| kline.confirm));
+            self.emitted(&last);
+        }
+        match Disk::write(restart, &std::mem::take(&mut self.published), (self.plan.seed, self.plan.ahead)) {
+            Ok(disk) => self.disk = Some(disk),
+            Err(error) => self.checker.fault(format!("the store fails: {error:#}")),
         }
         self.checker.add_up(self.process.pipeline.tally());
         for connection in 0..self.peers.len() {
@@ -84,24 +85,15 @@ impl World<'_> {
 
     /// Begins the next process.
     pub(super) fn begin_process(&mut self) {
-        let Some(Restart { at, unstored, .. }) = self.plan.restart else { return };
-        let stored_until = at - unstored.unwrap_or_default();
-        let stored: Vec<_> = self.emitted.drain(..).filter(|(time, _)| *time <= stored_until).collect();
-        let newest = stored.iter().map(|(_, kline)| kline.end).max().unwrap_or(Millis::MIN / 2);
-        let lost_before = if unstored.is_some() { newest + UNSTORED } else { Millis::MIN };
-        let mut series: BTreeMap<Symbol, BTreeMap<Interval, EarlierSeries>> = BTreeMap::new();
-        for (_, Kline { series: id, end, sequence, .. }) in &stored {
-            let first = EarlierSeries { interval: id.interval, sequence: 0, next: ExchangeMillis::new(0) };
-            let known = series.entry(id.symbol.clone()).or_default().entry(id.interval).or_insert(first);
-            known.sequence = known.sequence.max(*sequence);
-            known.next = known.next.max(ExchangeMillis::new(end + 1));
-        }
-        let lost_before = ExchangeMillis::new(lost_before);
-        let earlier = series.into_iter().map(|(symbol, series)| {
-            (symbol, Earlier { series: series.into_values().collect(), lost_before, horizon: HORIZON })
-        });
-        self.process = Process::new(self.plan, &self.tapes, earlier.collect());
-        self.checker.restarted(stored.iter().map(|(_, kline)| kline), lost_before.get());
+        let found = self.disk.take().map(|disk| disk.begin(HORIZON));
+        let Found { stored, earlier, faults } = match found.transpose() {
+            Ok(found) => found.unwrap_or_default(),
+            Err(error) => return self.checker.fault(format!("the store cannot be read: {error:#}")),
+        };
+        faults.into_iter().for_each(|fault| self.checker.fault(fault));
+        let lost_before = earlier.values().map(|earlier| earlier.lost_before.get()).max().unwrap_or(Millis::MIN);
+        self.checker.restarted(stored.iter().map(|kline| &**kline), lost_before);
+        self.process = Process::new(self.plan, &self.tapes, earlier);
         (0..self.process.clients.len()).for_each(|connection| self.later(0, Event::Open(connection)));
     }
 }

@@ -1,5 +1,6 @@
 //! The store of a run: what a consumer received is in it, whatever ends the run.
 
+mod damage;
 mod recovery;
 
 use std::collections::BTreeMap;

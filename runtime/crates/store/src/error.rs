@@ -72,6 +72,14 @@ pub enum StoreError {
     /// The disk is full.
     #[error("there is no room for {}: free some space on its disk", .0.display())]
     Full(PathBuf),
+    /// The file system does not allow it to be written.
+    #[error("{} cannot be written: {message}; let this user write to its folder, or choose another data_dir", .path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        message: String,
+    },
     /// It cannot be read or written.
     #[error("{} cannot be used: {message}", .path.display())]
     Unusable {
@@ -92,6 +100,9 @@ impl StoreError {
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path, what: error.to_string() },
             Some(ErrorCode::NotADatabase) => Self::Foreign(path),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse(path),
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                Self::ReadOnly { path, message: error.to_string() }
+            }
             _ => Self::Unusable { path, message: error.to_string() },
         }
     }
@@ -99,7 +110,11 @@ impl StoreError {
     /// Returns the error of an operation on a file.
     #[must_use]
     pub fn of_file(path: &Path, error: &io::Error) -> Self {
-        Self::Unusable { path: path.to_owned(), message: error.to_string() }
+        let (path, message) = (path.to_owned(), error.to_string());
+        match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path, message },
+            _ => Self::Unusable { path, message },
+        }
     }
 
     /// Returns the error that bytes in a file are damaged.

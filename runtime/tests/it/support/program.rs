@@ -177,6 +177,15 @@ impl Invocation {
         self.after(&["sh", "-c", &format!("trap '' {signal}; exec \"$0\" \"$@\"")])
     }
 
+    /// Starts it so that modes of files hold for it also if the tests are run by root.
+    pub fn obeying_permissions(self) -> Self {
+        if !rustix::process::geteuid().is_root() {
+            return self;
+        }
+        let capabilities = "-dac_override,-dac_read_search";
+        self.after(&["setpriv", "--inh-caps", capabilities, "--bounding-set", capabilities])
+    }
+
     /// Starts it without a controlling terminal, as a service.
     pub fn without_terminal(self) -> Self {
         self.after(&["setsid"])

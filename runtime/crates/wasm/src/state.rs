@@ -20,7 +20,7 @@ use klines_domain::count::counted;
 use klines_domain::kline::Kline;
 use thiserror::Error;
 
-use self::database::{Database, Halt};
+use self::database::{Database, Halt, Unusable};
 
 /// The maximum length of a key in bytes.
 const MAX_KEY: usize = 256;
@@ -58,8 +58,8 @@ pub enum StateError {
     Unusable {
         /// The file of the database.
         path: PathBuf,
-        /// The error of SQLite.
-        error: rusqlite::Error,
+        /// The reason.
+        error: Unusable,
     },
     /// The time of the call was over before the operation was complete; nothing was changed.
     #[error("the call's time was over while it used the state")]
@@ -98,7 +98,7 @@ impl StateStore {
 }
 
 impl Open {
-    fn database(&mut self, path: &Path) -> rusqlite::Result<&mut Database> {
+    fn database(&mut self, path: &Path) -> Result<&mut Database, Unusable> {
         match &mut self.database {
             Some(database) => Ok(database),
             none => Ok(none.insert(Database::open(path)?)),

@@ -85,7 +85,13 @@ impl Segment {
         let mut magic = Vec::new();
         file.by_ref().take(HEADER).read_to_end(&mut magic)?;
         if !MAGIC.starts_with(&magic) {
-            let message = format!("{} is not of this version", path.display());
+            let known = MAGIC.escape_ascii();
+            let message = format!(
+                "{} was not written by this version of klines (it begins with {}, which should be {known}): use the version \
+                 that wrote it, or move it away",
+                path.display(),
+                magic.escape_ascii()
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         let (mut segment, mut buffer) = (Self::new(path, number), Vec::new());

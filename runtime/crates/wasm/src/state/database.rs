@@ -8,18 +8,23 @@ use std::sync::Arc;
 use klines_domain::kline::Kline;
 use klines_system::private;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use thiserror::Error;
 
 use super::{Changes, KEY_OVERHEAD, size};
 
 /// `taken` counts the confirmed klines and revisions of a series; the other columns of `progress` identify the last
 /// one.
-const SCHEMA: &str = "\
+const TABLES: &str = "\
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS progress (
     category TEXT NOT NULL, symbol TEXT NOT NULL, interval TEXT NOT NULL,
     start INTEGER NOT NULL, revision INTEGER NOT NULL, sequence INTEGER NOT NULL, taken INTEGER NOT NULL,
     PRIMARY KEY (category, symbol, interval)
 ) WITHOUT ROWID;";
+/// The schema that this version writes. Databases of version 0.1.0 have the same tables and no number.
+const SCHEMA: i64 = 1;
+/// `KLST`: marks the file as a state.
+const APPLICATION: i64 = 0x4b4c_5354;
 const UPSERT_STATE: &str =
     "INSERT INTO state (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 const UPSERT_PROGRESS: &str = "\
@@ -36,13 +41,32 @@ const LOG_BYTES: u32 = 1 << 20;
 pub(super) enum Halt {
     /// The time of the call is over.
     Overdue,
-    Unusable(rusqlite::Error),
+    Unusable(Unusable),
 }
 
-impl From<rusqlite::Error> for Halt {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Unusable(error)
+impl<E: Into<Unusable>> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Self::Unusable(error.into())
     }
+}
+
+/// Why the database cannot be used.
+#[derive(Debug, Error)]
+pub enum Unusable {
+    /// A file cannot be made or opened.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// SQLite refuses.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// A newer version has written it.
+    #[error(
+        "it was written by a newer version of klines (schema {0}; this one reads up to {SCHEMA}): use that version, or move the file away"
+    )]
+    Newer(i64),
+    /// Another program has written it.
+    #[error("it is a database of another program: move the file away")]
+    Foreign,
 }
 
 /// Suffixes of the files that SQLite keeps next to a database; it creates them with the permissions of the database.
@@ -62,6 +86,19 @@ fn prepare(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Checks that the file is one that this version reads. Returns whether it has the number of its schema: a new one and one
+/// of version 0.1.0 have none.
+fn check(connection: &Connection) -> Result<bool, Unusable> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let (application, schema) = (number("application_id")?, number("user_version")?);
+    match (application, schema) {
+        (0, 0) => Ok(false),
+        (APPLICATION, ..=SCHEMA) => Ok(true),
+        (APPLICATION, newer) => Err(Unusable::Newer(newer)),
+        _ => Err(Unusable::Foreign),
+    }
+}
+
 /// An open database, held by this process alone.
 #[derive(Debug)]
 pub(super) struct Database {
@@ -71,16 +108,22 @@ pub(super) struct Database {
 }
 
 impl Database {
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        prepare(path).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    pub(super) fn open(path: &Path) -> Result<Self, Unusable> {
+        prepare(path)?;
         let connection = Connection::open(path)?;
         // If another process has the database open, that is an error to report; waiting would not help.
         connection.busy_timeout(std::time::Duration::ZERO)?;
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        let has_number = check(&connection)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
-        connection.execute_batch(SCHEMA)?;
+        connection.execute_batch(TABLES)?;
+        if !has_number {
+            let number =
+                format!("BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA}; COMMIT;");
+            connection.execute_batch(&number)?;
+        }
         let sum = "SELECT COALESCE(SUM(LENGTH(CAST(key AS BLOB)) + LENGTH(value) + ?1), 0) FROM state";
         let bytes: i64 = connection.query_row(sum, [i64::try_from(KEY_OVERHEAD).unwrap_or(0)], |row| row.get(0))?;
         Ok(Self { connection, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) })

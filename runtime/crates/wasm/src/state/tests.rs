@@ -108,6 +108,33 @@ fn two_processes_cannot_open_the_same_state() {
 }
 
 #[test]
+fn a_state_of_version_0_1_0_is_used_and_those_of_newer_versions_and_other_programs_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state/it.sqlite");
+    let write = |value: &str| {
+        let mut state = started(&store(folder.path(), 1_000));
+        set(&mut state, "a", value);
+        state.commit(&[], in_time).unwrap();
+    };
+    let numbers = |numbers: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(numbers).unwrap();
+    write("1");
+    // As that version left it.
+    numbers("PRAGMA application_id = 0; PRAGMA user_version = 0;");
+    write("2");
+    let refused = || started(&store(folder.path(), 1_000)).get("a").unwrap_err().to_string();
+    numbers("PRAGMA user_version = 2;");
+    let newer = refused();
+    assert!(newer.contains("it.sqlite") && newer.contains("newer version of klines (schema 2;"), "{newer}");
+    numbers("PRAGMA application_id = 7;");
+    assert!(refused().contains("a database of another program"));
+    let value: Vec<u8> = rusqlite::Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT value FROM state WHERE key = 'a'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(value, b"2", "it stays as it is");
+}
+
+#[test]
 fn changes_of_a_replaced_instance_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path(), 1_000);

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool build test test-quick test-clients sim sim-mutants soak-scale soak-kills soak-stalls test-languages check check-all lint format bench bench-store bench-peers pictures clean
+.PHONY: help install demo run components redis promtool build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages check check-all lint format bench bench-store bench-peers pictures clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest past-guest rsi-example
@@ -51,15 +51,15 @@ redis:
 			echo "the tests need redis-server; type: sudo apt-get install -y redis-server (macOS: brew install redis)"; exit 1; \
 		fi; }
 
-# The documented alerts are judged by Prometheus's own tool, which is taken out of its package; nothing is installed.
+# The alerts are judged by Prometheus and its own tool, which are taken out of their package; nothing is installed.
 promtool:
-	@command -v promtool >/dev/null || test -x target/promtool || { \
+	@{ command -v promtool && command -v prometheus; } >/dev/null || test -x target/prometheus || { \
 		if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then \
-			echo "fetching promtool (19 MB) into target for the tests"; mkdir -p target/promtool.d && cd target/promtool.d && \
+			echo "fetching prometheus (19 MB) into target for the tests"; mkdir -p target/promtool.d && cd target/promtool.d && \
 			{ apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } >/dev/null 2>&1 && \
-			dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool ../promtool && cd .. && rm -r promtool.d; \
+			dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool usr/bin/prometheus .. && cd .. && rm -r promtool.d; \
 		else \
-			echo "the tests need promtool, which comes with prometheus (macOS: brew install prometheus)"; exit 1; \
+			echo "the tests need prometheus with promtool (macOS: brew install prometheus)"; exit 1; \
 		fi; }
 
 test: components redis promtool ## Run every test
@@ -81,6 +81,11 @@ test-quick: components ## Run the unit tests alone: a minute once they are built
 test-clients: build ## Run other people's clients and the example ones, a browser, a TLS scanner, abuse and a minute of chaos against the server (about 4 minutes)
 	@runtime/tests/clients/run.sh target/release/klines $(TESTS)
 	$(if $(TESTS),,KLINES_CHAOS_SECONDS=60 cargo test --locked --workspace --test it chaos -- --nocapture)
+
+test-deploy: build redis promtool ## Run the alerts and the dashboard of deploy/ in a real Prometheus against a run with faults (4 minutes; FACTOR=1 with the alerts' own durations, 40 minutes)
+	@test -x target/deploy/bin/python || python3 -m venv target/deploy
+	@target/deploy/bin/pip install --quiet --disable-pip-version-check -r runtime/tests/deploy/requirements.txt
+	@target/deploy/bin/python -B runtime/tests/deploy/main.py target/release/klines "$$(command -v prometheus || realpath target/prometheus)" $(or $(FACTOR),20)
 
 soak-scale: components redis ## Run a simulated exchange of 1,440 symbols at 14 intervals into five consumers for 10 minutes and account for every kline (SECONDS=600)
 	KLINES_SCALE_SECONDS=$(or $(SECONDS),600) cargo test --locked -p klines --test it scale::program -- --nocapture

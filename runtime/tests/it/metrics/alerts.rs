@@ -12,7 +12,7 @@ use super::{ANYWHERE, LINEAR, demo, health, page, served};
 use crate::live::{JSON, each_complete, run_at};
 use crate::support::program::folder;
 
-const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/alerts.rules.yml");
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus/klines.rules.yml");
 const FETCHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/promtool");
 
 /// Runs `promtool` on a test of the rules. Returns whether it passed, and the output.

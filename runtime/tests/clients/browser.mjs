@@ -69,8 +69,8 @@ export function record(socket) {
   return frames;
 }
 
-export async function eventually(what, probe) {
-  const deadline = Date.now() + WAIT;
+export async function eventually(what, probe, patience = WAIT) {
+  const deadline = Date.now() + patience;
   for (;;) {
     const seen = await probe();
     if (seen) return seen;

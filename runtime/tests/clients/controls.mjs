@@ -1,62 +1,20 @@
 // The controls of the chart page in headless Chromium: the symbol box, the crosshair, the time zone and small screens.
 //
-// The page comes from a running server, klines from a server that is scripted here. What it takes from the environment
-// is in `browser.mjs`. Exits with 1 at the first broken promise.
+// Klines come from the server of `scripted.mjs`. What it takes from the environment is in `browser.mjs`. Exits with 1 at
+// the first broken promise.
 
 import assert from "node:assert/strict";
-import { BASE_URL, WAIT, eventually, launch, made, promise, source } from "./browser.mjs";
+import { BASE_URL, eventually, launch, made, promise, source } from "./browser.mjs";
+import { openScripted, since } from "./scripted.mjs";
 
 assert.ok(BASE_URL, "set BASE_URL to run this test");
 
 const { moment } = await import(source("format.js"));
 
-const LISTED = ["AUSDT", "BUSDT", "1000SOLUSDT", "SOLUSDC", "SOLUSDT"];
-const FILLERS = Array.from({ length: 800 }, (_, n) => `COIN${String(n).padStart(3, "0")}USDT`);
-const since = Date.UTC(2024, 0, 1) / 60_000;
-
 const browser = await launch();
 const complaints = [];
 
-/** Opens the page at `hash` in a browser of its own; its klines are those that `klines(topic)` returns. */
-async function open(hash, { klines = () => [made(since)], values = [], intervals = ["1m", "5m"], ...options } = {}) {
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, timezoneId: "Asia/Kolkata", ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(WAIT);
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));
-  await page.route(/\/v5\/market\/instruments-info/, (route) => {
-    const symbol = new URL(route.request().url()).searchParams.get("symbol");
-    const list = symbol === "AUSDT" ? [{ symbol, priceFilter: { tickSize: "0.50" } }] : [];
-    return route.fulfill({ json: { retCode: 0, result: { list } } });
-  });
-  await page.routeWebSocket(/\/v1\/stream$/, (socket) => {
-    page.push = (message) => socket.send(JSON.stringify({ v: 1, ...message }));
-    socket.onMessage((text) => {
-      const { op, id, topics: [topic] = [] } = JSON.parse(text);
-      const answer = (more) => page.push({ op, id, ok: true, ...more });
-      const symbols = { linear: [...FILLERS, ...LISTED], spot: ["SOLUSDT"] };
-      if (op === "topics") answer({ intervals, symbols, category: "linear", values });
-      if (op !== "subscribe") return;
-      answer({ topics: { [topic]: { epoch: "a", seq: 3 } } });
-      page.push({ type: "snapshot", topic, epoch: "a", seq: 3, data: klines(topic) });
-    });
-  });
-  // What is written on the canvases can be read nowhere else.
-  await page.addInitScript(() => {
-    window.written = new Map();
-    const { fillText } = CanvasRenderingContext2D.prototype;
-    CanvasRenderingContext2D.prototype.fillText = function write(text, ...rest) {
-      window.written.set(text, rest[0]);
-      return fillText.call(this, text, ...rest);
-    };
-  });
-  await page.goto(new URL(`/#${hash}`, BASE_URL).href);
-  await eventually("klines", async () => /^\d/.test(await page.locator('[data-field="close"]').textContent()));
-  page.field = (name) => page.locator(`[data-field="${name}"]`).textContent();
-  page.name = () => page.locator("#name").textContent();
-  page.hash = () => decodeURIComponent(new URL(page.url()).hash);
-  return page;
-}
+const open = (hash, settings) => openScripted(browser, complaints, hash, settings);
 
 /** Waits until the page has drawn, and returns the texts that it has written on its canvases since the last call. */
 const written = (page) =>
@@ -396,7 +354,8 @@ try {
 
   await promise("an older kline than the oldest of a full snapshot is not drawn beside it", async () => {
     const many = () => Array.from({ length: 500 }, (_, at) => made(since + at, prices));
-    const page = await open("AUSDT/1m", { klines: many });
+    // The klines between them cannot be loaded.
+    const page = await open("AUSDT/1m", { klines: many, past: () => ({ json: { klines: [] }, headers: { "x-klines-history": "unavailable" } }) });
     const oldest = async () => {
       await page.focus("#chart");
       await page.keyboard.press("Home");

@@ -236,7 +236,7 @@ try {
         ...{ open: "10", high: "12", low: "9", close: n % 2 ? "9.5" : "11", volume: "1", price_decimals: 1 },
       }));
       window.pointed = new Set();
-      const chart = new Chart(box, (at) => at !== null && window.pointed.add(at));
+      const chart = new Chart(box, { point: (at) => at !== null && window.pointed.add(at), reach: () => {} });
       chart.show("100ms", () => klines.slice(0, -1));
       const frame = () => new Promise(requestAnimationFrame);
       await frame().then(frame);
@@ -296,6 +296,8 @@ try {
   scripted.on("pageerror", (error) => complaints.push(error.message));
   const asked = [];
   let server;
+  const withoutPast = (route) => route.fulfill({ json: { klines: [] } });
+  await scripted.route(/\/v1\/klines\?/, withoutPast);
   await scripted.routeWebSocket(/\/v1\/stream$/, (socket) => {
     server = socket;
     socket.onMessage((text) => {
@@ -407,6 +409,7 @@ try {
   const offers = ends.map((end) => `ext.mine.${end}`);
   let published;
   const followed = new Set();
+  await charted.route(/\/v1\/klines\?/, withoutPast);
   await charted.routeWebSocket(/\/v1\/stream$/, (socket) => {
     published = (topic, type, data) => socket.send(JSON.stringify({ v: 1, type, topic, epoch: "a", seq: 3, data }));
     socket.onMessage((text) => {

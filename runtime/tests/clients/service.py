@@ -45,16 +45,23 @@ intervals = ["1s", "5s", "1m"]
 
 
 class Klines:
-    """The demo with the websocket consumer, on a port that the system chooses."""
+    """
+    A run with the websocket consumer, on a port that the system chooses: of the demo, or with a configuration of its own.
+    `before` has the arguments of commands that are run before it in its folder.
+    """
 
     alive = []
     logs = []
 
-    def __init__(self, name, settings="", level="debug", descriptors=None, consumers="websocket"):
+    def __init__(self, name, settings="", level="debug", descriptors=None, consumers="websocket",
+                 configuration=None, before=()):
         self.home = tempfile.TemporaryDirectory(prefix="klines-")
-        arguments = [program, "run", "--demo", "--consumers", consumers]
-        if settings:
-            Path(self.home.name, "klines.toml").write_text(f"{DEMO}\n[websocket]\n{settings}\n")
+        arguments = [program, "run", "--consumers", consumers]
+        if configuration is None:
+            arguments.append("--demo")
+        if settings or configuration:
+            text = configuration or f"{DEMO}\n[websocket]\n{settings}\n"
+            Path(self.home.name, "klines.toml").write_text(text)
             arguments += ["--config", "klines.toml"]
         LOGS.mkdir(parents=True, exist_ok=True)
         self.log_file = LOGS / f"{name}.log"
@@ -73,6 +80,9 @@ class Klines:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
         with self.log_file.open("wb") as log:
+            for command in before:
+                subprocess.run([program, *command], cwd=self.home.name, env=environment, stdin=subprocess.DEVNULL,
+                               stdout=log, stderr=log, check=True, timeout=PATIENCE)
             self.process = subprocess.Popen(
                 arguments, cwd=self.home.name, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=limit,

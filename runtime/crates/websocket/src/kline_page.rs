@@ -18,7 +18,7 @@ pub const DEFAULT_ROWS: usize = 200;
 pub const MAX_ROWS: usize = 1_000;
 /// The end of the year 9999, ms since 1970: no window starts later.
 pub const LATEST: Millis = 253_402_300_799_999;
-/// Marks the answers that lack stored klines because they cannot be read now.
+/// Marks the answers that lack stored klines.
 const HISTORY_HEADER: HeaderName = HeaderName::from_static("x-klines-history");
 
 /// Which klines a page has.
@@ -36,21 +36,35 @@ pub struct PageQuery {
     pub has_open: bool,
 }
 
+/// What a page has of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// All klines that the query names.
+    Read,
+    /// None, because they cannot be read now.
+    Unavailable,
+    /// None, because the server has no store.
+    NoStore,
+}
+
 /// A page of klines.
 #[derive(Debug)]
 pub struct KlinePage {
     /// The newest known revision of each window, oldest first; the open kline is the last.
     pub klines: Vec<Arc<Kline>>,
-    /// Whether stored klines are missing because they cannot be read now.
-    pub lacks_history: bool,
+    /// Whether stored klines are among them.
+    pub stored: Stored,
 }
 
 impl KlinePage {
-    /// Adds the header that says so if stored klines are missing.
+    /// Adds the header that says why stored klines are missing, if they are.
     pub fn mark(&self, headers: &mut HeaderMap) {
-        if self.lacks_history {
-            headers.insert(HISTORY_HEADER, HeaderValue::from_static("unavailable"));
-        }
+        let reason = match self.stored {
+            Stored::Read => return,
+            Stored::Unavailable => "unavailable",
+            Stored::NoStore => "none",
+        };
+        headers.insert(HISTORY_HEADER, HeaderValue::from_static(reason));
     }
 }
 
@@ -59,19 +73,21 @@ pub async fn read(server: &Server, query: &PageQuery) -> KlinePage {
     let PageQuery { series, starts, limit, side, .. } = query;
     let (limit, side) = ((*limit).min(MAX_ROWS), *side);
     if starts.is_empty() || limit == 0 {
-        return KlinePage { klines: Vec::new(), lacks_history: false };
+        let stored = if server.history.is_some() { Stored::Read } else { Stored::NoStore };
+        return KlinePage { klines: Vec::new(), stored };
     }
     // Memory comes first: a kline that leaves it during the read is one of these, so that none is missing between them.
     let (recent, open) = in_memory(server, query, limit);
-    let stored = match &server.history {
-        None => Some(Vec::new()),
-        Some(history) => {
-            history.read(Query { series: series.clone(), from: *starts.start(), to: *starts.end(), limit, side }).await
-        }
+    let query = Query { series: series.clone(), from: *starts.start(), to: *starts.end(), limit, side };
+    let (found, stored) = match &server.history {
+        None => (Vec::new(), Stored::NoStore),
+        Some(history) => match history.read(query).await {
+            None => (Vec::new(), Stored::Unavailable),
+            Some(found) => (found, Stored::Read),
+        },
     };
-    let lacks_history = stored.is_none();
-    let stored = stored.into_iter().flatten().filter(|kline| kline.confirm && starts.contains(&kline.start));
-    KlinePage { klines: cut(merge(stored, recent), open, limit, side), lacks_history }
+    let found = found.into_iter().filter(|kline| kline.confirm && starts.contains(&kline.start));
+    KlinePage { klines: cut(merge(found, recent), open, limit, side), stored }
 }
 
 /// Returns the confirmed klines in memory, and the open one if it belongs to the page.

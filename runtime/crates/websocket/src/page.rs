@@ -34,6 +34,9 @@ pub fn asset(path: &str) -> Option<Asset> {
         "/page/stream.js" => (SCRIPT, include_bytes!("page/stream.js")),
         "/page/symbols.js" => (SCRIPT, include_bytes!("page/symbols.js")),
         "/page/instrument.js" => (SCRIPT, include_bytes!("page/instrument.js")),
+        "/page/past.js" => (SCRIPT, include_bytes!("page/past.js")),
+        "/page/rest.js" => (SCRIPT, include_bytes!("page/rest.js")),
+        "/page/fields.js" => (SCRIPT, include_bytes!("page/fields.js")),
         "/page/series.js" => (SCRIPT, include_bytes!("page/series.js")),
         "/page/values.js" => (SCRIPT, include_bytes!("page/values.js")),
         "/page/overlays.js" => (SCRIPT, include_bytes!("page/overlays.js")),
@@ -78,7 +81,7 @@ mod tests {
             assert!(asset(path).is_some(), "{path}");
         }
         let modules = ["page", "stream", "symbols", "instrument", "series", "values", "overlays", "chart", "crosshair"];
-        for module in modules.into_iter().chain(["zone", "format", "gaps", "marks"]) {
+        for module in modules.into_iter().chain(["zone", "format", "gaps", "marks", "past", "rest", "fields"]) {
             for import in quoted(text(&format!("/page/{module}.js")), "./") {
                 let path = import.replacen("./", "/page/", 1);
                 assert_eq!(asset(&path).unwrap().content_type, SCRIPT, "{path}");

@@ -154,7 +154,7 @@ async fn without_a_store_only_memory_answers() {
     let served = Served::create(None, |_| {});
     served.publish(minutes(10..=15));
     assert_eq!(windows(&served, "").await, down(15, 10));
-    assert_eq!(served.get(TARGET).await.header("x-klines-history"), None);
+    assert_eq!(served.get(TARGET).await.header("x-klines-history"), Some("none"));
 }
 
 #[tokio::test]

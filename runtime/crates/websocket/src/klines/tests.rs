@@ -242,6 +242,9 @@ async fn a_store_that_fails_leaves_the_klines_in_memory_and_the_answer_says_so()
     let served = Served::create(None, |_| {});
     served.publish(minutes(10..=15));
     assert_eq!(windows(&served, "").await, up(10, 15), "without a store");
+    for more in ["", "&start=2&end=1"] {
+        assert_eq!(ok(&served, more).await.header("x-klines-history"), Some("none"), "{more}");
+    }
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ const toStart = (time) => Math.round(time * 1000);
 
 export class Chart {
   #box;
+  #on;
   #chart;
   #candles;
   #volume;
@@ -38,6 +39,8 @@ export class Chart {
   #dirty = new Map();
   #drawn = new Set();
   #newest = null;
+  /** The start of the oldest drawn kline, or null. */
+  #oldest = null;
   #isLive = false;
   #held = null;
   #frame = 0;
@@ -52,9 +55,13 @@ export class Chart {
   /** An empty series, the last in the order of drawing, so that the crosshair's label covers all others. */
   #top;
 
-  /** `onPoint(start)` is called with the kline under the pointer, or null. */
-  constructor(box, onPoint) {
+  /**
+   * `on.point(start)` is called with the kline under the pointer, or null. `on.reach(screens)` is called when something
+   * else is seen, with the number of screens between it and the oldest kline: below 0 where that is seen.
+   */
+  constructor(box, on) {
     this.#box = box;
+    this.#on = on;
     this.#chart = createChartEx(box, this.#time, {
       autoSize: true,
       layout: { attributionLogo: true, fontSize: 12, panes: { enableResize: false } },
@@ -93,9 +100,12 @@ export class Chart {
       if (sourceEvent !== undefined) this.#held = null;
       if (this.#held !== null) return;
       this.#setLine(point !== undefined && paneIndex === 0 ? { y: point.y } : null);
-      onPoint(time === undefined ? null : toStart(time));
+      on.point(time === undefined ? null : toStart(time));
     });
-    this.#chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.#hold());
+    this.#chart.timeScale().subscribeVisibleLogicalRangeChange(() => {
+      this.#hold();
+      this.#reach();
+    });
     // The library creates its link again when the colour scheme changes, at its next drawing.
     new MutationObserver(() => this.#cleanLink()).observe(box, { childList: true, subtree: true });
     this.#cleanLink();
@@ -218,6 +228,13 @@ export class Chart {
     this.#chart.applyOptions({ crosshair: { horzLine: { visible, labelVisible: visible } } });
   }
 
+  /** Reports how far the oldest kline is from what is seen. Consumers' series may begin before it. */
+  #reach() {
+    const scale = this.#chart.timeScale();
+    const [seen, first] = [scale.getVisibleLogicalRange(), this.#oldest === null ? null : scale.timeToIndex(toTime(this.#oldest))];
+    this.#on.reach(seen === null || first === null ? 0 : (seen.from - first) / (seen.to - seen.from));
+  }
+
   zoom(factor) {
     const scale = this.#chart.timeScale();
     scale.applyOptions({ barSpacing: Math.min(Math.max(scale.options().barSpacing * factor, 1), 60) });
@@ -268,7 +285,9 @@ export class Chart {
     this.#drawn.clear();
     this.#marks.clear();
     let before = null;
+    let decimals = 0;
     for (const kline of klines) {
+      decimals = Math.max(decimals, kline.price_decimals);
       if (before !== null) {
         const step = before.end + 1 - before.start;
         const places = this.#hole(before, kline);
@@ -282,11 +301,34 @@ export class Chart {
       this.#mark(kline);
       before = kline;
     }
+    const wasNewest = this.#newest;
     this.#setNewest(before);
-    this.#setDecimals(Math.max(0, ...klines.map((kline) => kline.price_decimals)));
-    this.#candles.setData(candles);
-    this.#volume.setData(columns);
+    this.#oldest = klines[0]?.start ?? null;
+    this.#setDecimals(decimals);
+    this.#keepView(wasNewest, () => {
+      this.#candles.setData(candles);
+      this.#volume.setData(columns);
+    });
     for (const of of this.#gaps) of.set(gaps);
+    this.#reach();
+  }
+
+  /**
+   * Replaces the drawn klines without moving those that are seen, although others may come before them and after them.
+   * Where the newest kline is seen, the library keeps it seen.
+   */
+  #keepView(newest, replace) {
+    const scale = this.#chart.timeScale();
+    const [seen, times] = [scale.getVisibleLogicalRange(), scale.getVisibleRange()];
+    const isPast = newest !== null && times !== null && times.to < toTime(newest.start);
+    const before = isPast ? scale.timeToIndex(times.from) : null;
+    replace();
+    const after = isPast ? scale.timeToIndex(times.from) : null;
+    const now = scale.getVisibleLogicalRange();
+    if (before === null || after === null || now === null) return;
+    const shift = after - before;
+    if (Math.abs(now.from - seen.from - shift) < 0.01) return;
+    scale.setVisibleLogicalRange({ from: seen.from + shift, to: seen.to + shift });
   }
 
   /** Returns the number of empty places between two klines. Only windows of a second or more are always sent. */

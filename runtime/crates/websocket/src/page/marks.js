@@ -1,8 +1,9 @@
 // Marks klines that are not complete, each quality by a shape of its own, so that no colour is needed to tell them
 // apart and none looks like a signal of a consumer. A complete kline has no mark.
 
-/** Half the size of a mark, and its distance from the kline's low, in CSS pixels. */
+/** Half the size of a mark, its minimum where klines are close together, and its distance from the kline's low, in CSS pixels. */
 const RADIUS = 4;
+const MIN_RADIUS = 1.5;
 const DISTANCE = 4;
 
 /** Draw one mark around (x, y); `unit` is half its size. */
@@ -39,7 +40,7 @@ export class QualityMarks {
   #candles;
   #chart = null;
   #update = () => {};
-  /** The marked klines, `{ time, low, quality }` each, by time. */
+  /** The marked klines, `{ low, quality }` each, by time. */
   #marked = new Map();
   #colors = {};
   #views = [{ renderer: () => ({ draw: (target) => this.#draw(target) }), zOrder: () => "top" }];
@@ -67,7 +68,7 @@ export class QualityMarks {
 
   /** Marks the kline at `time`, or removes its mark if it is complete. */
   set(time, low, quality) {
-    if (quality in SHAPES) this.#marked.set(time, { time, low, quality });
+    if (quality in SHAPES) this.#marked.set(time, { low, quality });
     else if (!this.#marked.delete(time)) return;
     this.#update();
   }
@@ -77,9 +78,14 @@ export class QualityMarks {
     const seen = scale.getVisibleLogicalRange();
     if (seen === null || this.#marked.size === 0) return;
     target.useBitmapCoordinateSpace(({ context, bitmapSize, horizontalPixelRatio, verticalPixelRatio }) => {
-      const unit = Math.round(RADIUS * verticalPixelRatio);
-      for (const { time, low, quality } of this.#marked.values()) {
-        const x = scale.timeToCoordinate(time);
+      const fitting = Math.max(MIN_RADIUS, scale.options().barSpacing / 2);
+      const unit = Math.round(Math.min(RADIUS, fitting) * verticalPixelRatio);
+      // There may be tens of thousands of marks, of which few are seen.
+      for (let at = Math.floor(seen.from) - 1; at <= seen.to + 1; at += 1) {
+        const mark = this.#marked.get(this.#candles.dataByIndex(at)?.time);
+        if (mark === undefined) continue;
+        const { low, quality } = mark;
+        const x = scale.logicalToCoordinate(at);
         const y = this.#candles.priceToCoordinate(low);
         if (x === null || y === null) continue;
         const column = Math.round(x * horizontalPixelRatio);

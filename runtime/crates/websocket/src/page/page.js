@@ -1,11 +1,13 @@
 // The live chart page: connects the stream, the klines, the chart and the controls.
 
 import { Chart } from "./chart.js";
+import { Fields } from "./fields.js";
 import { clock, length, moment, padded, rest, zoneName } from "./format.js";
 import { fetchTick } from "./instrument.js";
-import { Change, Series } from "./series.js";
 import { COLORS } from "./overlays.js";
-import { HISTORY, Stream } from "./stream.js";
+import { Past } from "./past.js";
+import { Change, Series } from "./series.js";
+import { Stream } from "./stream.js";
 import { SymbolBox, named } from "./symbols.js";
 import { Values, relevant } from "./values.js";
 
@@ -21,7 +23,8 @@ const MAX_NOTES = 20;
 const $ = (id) => document.getElementById(id);
 
 const series = new Series();
-const chart = new Chart($("chart"), (start) => point(start));
+const chart = new Chart($("chart"), { point: (start) => point(start), reach: (screens) => reach(screens) });
+const past = new Past(series, storedLogin, { loaded: () => showSeries(), state: () => showPast() });
 const symbolBox = new SymbolBox(
   { input: $("symbol"), popup: $("symbol-popup"), list: $("symbols"), count: $("symbol-count") },
   (symbol) => choose({ symbol }),
@@ -50,6 +53,8 @@ let known = [];
 /** Labels of the series that the user has switched off. */
 const hidden = new Set();
 let valuesFrame = 0;
+/** Whether the oldest kline is seen. */
+let isAtOldest = false;
 let state = { name: "connecting" };
 
 const socketAddress = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/v1/stream`;
@@ -70,10 +75,9 @@ const stream = new Stream(socketAddress, storedLogin(), {
     showFeed();
   },
   snapshot: (klines) => {
-    series.reset(klines, klines.length >= HISTORY);
-    chart.redraw();
-    showKline();
-    drawValues();
+    series.reset(klines);
+    past.follow(shownSeries());
+    showSeries();
   },
   kline: (kline) => {
     const change = series.put(kline);
@@ -131,6 +135,7 @@ function askLogIn(error = "") {
   sessionStorage.removeItem(LOGIN_KEY);
   $("log-out").hidden = true;
   series.reset([]);
+  past.follow(null);
   chart.redraw();
   showKline();
   known = [];
@@ -154,8 +159,14 @@ addEventListener("online", () => state.name === "waiting" && stream.connect());
 
 /** Returns the state of the selected category's feed; `undefined` if the server has not sent it. */
 function feed() {
-  const [category] = chosen?.symbol.includes(":") ? chosen.symbol.split(":") : [offered?.category];
-  return state.name === "live" ? feeds.find((one) => one.category === category) : undefined;
+  return state.name === "live" ? feeds.find((one) => one.category === shownSeries()?.category) : undefined;
+}
+
+/** Returns the selected series as the parameters of a request; null if none is selected. */
+function shownSeries() {
+  if (chosen === null) return null;
+  const [symbol, category = offered.category] = chosen.symbol.split(":").reverse();
+  return { category, symbol, interval: chosen.interval };
 }
 
 /** Shows the state of the feed: the connection to the server can be live while the prices from the exchange are old. */
@@ -248,6 +259,7 @@ function draw({ symbol, interval }) {
   showFeed();
   if (changed) {
     series.reset([]);
+    past.follow(null);
     pointed = null;
     chart.show(interval, () => series.all());
     showKline();
@@ -261,7 +273,7 @@ function draw({ symbol, interval }) {
 async function showTick() {
   const { symbol } = chosen;
   if (!ticks.has(symbol) && state.name === "live") {
-    const [category, name] = symbol.includes(":") ? symbol.split(":") : [offered.category, symbol];
+    const { category, symbol: name } = shownSeries();
     const tick = await fetchTick(category, name, storedLogin());
     if (tick !== null) ticks.set(symbol, tick);
   }
@@ -291,6 +303,7 @@ function setZone(wanted) {
   showClock();
   showFeed();
   showKline();
+  showPast();
   drawValues();
 }
 
@@ -376,60 +389,14 @@ setInterval(() => stream.listTopics(), LIST_EVERY);
 
 // --- the fields of a kline ---------------------------------------------------------------------------------------
 
-const FIELDS = [
-  ["time", "Start"],
-  ["open", "Open"],
-  ["high", "High"],
-  ["low", "Low"],
-  ["close", "Close"],
-  ["volume", "Volume"],
-  ["turnover", "Turnover"],
-  ["buy_volume", "Buy volume"],
-  ["trades", "Trades"],
-  ["quality", "Quality"],
-  ["revision", "Revision"],
-];
-const cells = Object.fromEntries(
-  FIELDS.map(([field, title]) => {
-    const [pair, name, value] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
-    name.textContent = title;
-    value.dataset.field = field;
-    pair.append(name, value);
-    $("fields").append(pair);
-    return [field, value];
-  }),
-);
-
-function texts(kline) {
-  const price = (field) => padded(kline[field], kline.price_decimals);
-  // The exchange's candles have neither of them.
-  const atLeast = kline.quality === "repaired" ? "≥ " : "";
-  return {
-    time: moment(kline.start, length(kline.interval), zone),
-    open: price("open"),
-    high: price("high"),
-    low: price("low"),
-    close: price("close"),
-    volume: kline.volume,
-    turnover: kline.turnover,
-    buy_volume: `${atLeast}${kline.buy_volume}`,
-    trades: `${atLeast}${kline.trades}`,
-    quality: kline.quality,
-    revision: String(kline.revision),
-  };
-}
+const fields = new Fields($("fields"));
 
 function showKline() {
   const last = series.last;
   const kline = pointedKline();
   const isMissing = kline === undefined && last !== undefined;
   $("name").textContent = chosen === null ? "\u00a0" : `${chosen.symbol} · ${chosen.interval}`;
-  const missing = isMissing ? { time: moment(pointed, length(chosen.interval), zone), quality: "no kline" } : {};
-  const shownTexts = kline === undefined ? missing : texts(kline);
-  for (const [field, cell] of Object.entries(cells)) cell.textContent = shownTexts[field] ?? "–";
-  cells.time.previousSibling.textContent = `Start (${zoneName(kline?.start ?? Date.now(), zone)})`;
-  cells.quality.dataset.quality = kline?.quality ?? "";
-  cells.quality.title = $(`mark-${isMissing ? "missing" : kline?.quality}`)?.title ?? "";
+  fields.show(kline, isMissing ? { start: pointed, interval: chosen.interval } : null, zone);
   $("fields").dataset.pointed = kline !== last;
   const price = last === undefined ? "" : padded(last.close, last.price_decimals);
   $("price").textContent = price || "\u00a0";
@@ -464,6 +431,28 @@ setInterval(() => {
   showPhase();
 }, 500);
 
+// --- older klines ------------------------------------------------------------------------------------------------
+
+/** Shows klines that have come in bulk. */
+function showSeries() {
+  chart.redraw();
+  showKline();
+  drawValues();
+}
+
+/** Loads older klines when the oldest one is less than a screen away. */
+function reach(screens) {
+  isAtOldest = screens <= 0;
+  if (screens < 1) past.more();
+  showPast();
+}
+
+function showPast() {
+  const text = isAtOldest ? past.text(zone) : "";
+  $("past").textContent = text;
+  $("past").hidden = text === "";
+}
+
 // --- pointing ----------------------------------------------------------------------------------------------------
 
 function point(start) {
@@ -480,7 +469,7 @@ $("chart").addEventListener("keydown", (event) => {
     const kline = series.neighbour(from.start, pointed === null && STEPS[event.key] === -1 ? 0 : STEPS[event.key]);
     chart.point(kline);
     point(kline.start);
-    $("spoken").textContent = [...$("fields").children].map((pair) => [...pair.children].map((part) => part.textContent).join(" ")).join(", ");
+    $("spoken").textContent = fields.spoken();
   } else if (event.key === "+" || event.key === "=") chart.zoom(1.25);
   else if (event.key === "-") chart.zoom(0.8);
   else if (event.key === "Escape") {

@@ -2,7 +2,7 @@
 // draw.
 
 /** The number of klines that a snapshot has at most. */
-export const HISTORY = 500;
+const HISTORY = 500;
 const OPEN_WITHIN = 10_000;
 const ANSWER_WITHIN = 1000;
 /** The time without a message after which a ping is sent, ms. */

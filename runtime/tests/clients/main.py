@@ -15,11 +15,12 @@ import crowds
 import encryption
 import examples
 import frames
+import readers
 import stock_ccxt
 import stock_pybit
 import streamer
 
-MODULES = [stock_pybit, stock_ccxt, streamer, abuse, crowds, encryption, examples, frames, chart]
+MODULES = [stock_pybit, stock_ccxt, streamer, abuse, crowds, encryption, examples, frames, readers, chart]
 
 
 def check_canary(watch):

@@ -10,7 +10,7 @@ private=target/clients
 mkdir -p "$private"
 
 if [[ ! -x $private/python/bin/pip ]] || ! cmp -s "$here/requirements.txt" "$private/requirements.txt"; then
-  echo "installing pybit, ccxt and pandas into $private/python"
+  echo "installing pybit, ccxt, pandas and polars into $private/python"
   python3 -m venv --clear "$private/python"
   "$private/python/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
   cp "$here/requirements.txt" "$private/requirements.txt"

@@ -132,6 +132,8 @@ try {
 
   await promise("at its end, the page says which stored kline is the oldest, and asks no more", async () => {
     const text = `Oldest stored kline: ${minute(OLDEST)} UTC.`;
+    await page.focus("#chart");
+    for (let n = 0; n < 8; n += 1) await page.keyboard.press("-");
     await eventually(text, async () => (await drag(900), (await said()) === text));
     assert.equal(await oldest(), minute(OLDEST));
     await page.keyboard.press("ArrowRight");
@@ -195,6 +197,44 @@ try {
   const some = (from, count, more = {}) => Array.from({ length: count }, (_, n) => made(from + n, { ...prices, ...more }));
   const open = (settings) => openScripted(browser, complaints, "AUSDT/1m", { viewport: { width: 1280, height: 800 }, klines: () => some(since, 20), ...settings });
 
+  await promise("klines that come before and after those that are seen, in one frame, do not move them", async () => {
+    const page = await open();
+    const settle = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    await page.evaluate(async (all) => {
+      const { Chart } = await import("/page/chart.js");
+      const box = Object.assign(document.createElement("div"), { id: "own" });
+      Object.assign(box.style, { position: "fixed", inset: "0", zIndex: 9, background: "Canvas" });
+      document.body.append(box);
+      window.own = { shown: all.slice(1000, 1600), pointed: null, screens: null };
+      const on = { point: (start) => (window.own.pointed = start), reach: (screens) => (window.own.screens = screens) };
+      const chart = new Chart(box, on);
+      chart.show("1m", () => window.own.shown);
+      window.own.grow = () => ((window.own.shown = all), chart.redraw());
+    }, some(since, 1700));
+    await settle();
+    await page.mouse.move(200, 300);
+    await page.mouse.down();
+    await page.mouse.move(1100, 300, { steps: 5 });
+    await page.mouse.up();
+    const pointed = () => page.evaluate(() => window.own.pointed);
+    const seen = async () => {
+      const starts = [];
+      for (const x of [100, 600, 1100]) {
+        await page.mouse.move(x + 1, 300);
+        await page.mouse.move(x, 300);
+        starts.push(await pointed());
+      }
+      return starts;
+    };
+    const before = await seen();
+    assert.ok(before[2] < (since + 1540) * 60_000 && before[0] > (since + 1000) * 60_000, String(before));
+    await page.evaluate(() => window.own.grow());
+    await settle();
+    assert.deepEqual(await seen(), before);
+    assert.ok((await page.evaluate(() => window.own.screens)) > 7, "a thousand klines are before them");
+    await page.context().close();
+  });
+
   await promise("a store that cannot be read is said without a loop of requests, and scrolling tries again", async () => {
     let answer = { json: { klines: some(since - 300, 10) }, headers: { "x-klines-history": "unavailable" } };
     const page = await open({ past: () => answer });
@@ -208,7 +248,7 @@ try {
     answer = { json: { klines: all } };
     await eventually("another try", async () => (await drag(40), page.asked.length > 1));
     answer = { json: { klines: [] } };
-    await eventually("the end", async () => (await drag(600), /^Oldest stored/.test(await said())));
+    await eventually("the end", async () => (await oldest(), /^Oldest stored/.test(await said())));
     assert.equal(await oldest(), minute((since - 900) * 60_000));
     await page.context().close();
   });

@@ -9,6 +9,7 @@ mod ledger;
 mod loading;
 mod reload;
 mod rights;
+mod upgrade;
 mod validation;
 
 use std::fs;

@@ -7,7 +7,7 @@
 pub mod child;
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use klines_domain::sanitize::sanitize;
 use klines_system::limits::Limits;
 use tempfile::TempDir;
 
-use super::artifact::cache::Cache;
+use super::artifact::cache::{Cache, remove_former};
 use super::artifact::{Artifact, Cost};
 use super::component_error::ComponentError;
 use super::component_file::ComponentFile;
@@ -56,6 +56,14 @@ pub fn remove_code(folder: &Path) {
     if folder.is_dir() {
         Cache::new(folder.to_path_buf(), String::new()).sweep(Some(&HashSet::new()));
     }
+}
+
+/// Removes what versions up to 0.1.0 have left in a folder, and the folder if that was all: they let other users read it, so that
+/// it would not be used.
+pub fn remove_former_code(folder: &Path) {
+    remove_former(folder);
+    // One that is not empty stays.
+    drop(fs::remove_dir(folder));
 }
 
 impl Compiler {

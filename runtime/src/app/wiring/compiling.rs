@@ -11,7 +11,7 @@ use klines_config::Config;
 use klines_config::consumers::Component as Source;
 use klines_system::private;
 use klines_wasm::compiler::child::own_program;
-use klines_wasm::compiler::{Compiler, Notice, remove_code};
+use klines_wasm::compiler::{Compiler, Notice, remove_code, remove_former_code};
 use klines_wasm::component_loader::Components;
 use klines_wasm::engine::WasmEngine;
 use tracing::{info, warn};
@@ -29,6 +29,7 @@ pub fn kept(config: &Config, notice: Notice) -> anyhow::Result<Arc<Components>> 
         // A consumer that joins later may need the compiler.
         return for_untrusted(notice);
     }
+    remove_former_code(&folder);
     match private::create_folder(&config.data_dir).and_then(|()| private::own_folder(&folder)) {
         Ok(()) => in_folder(&folder, notice),
         Err(error) => {

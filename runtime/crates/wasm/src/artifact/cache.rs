@@ -56,6 +56,13 @@ struct Record {
     cost: Cost,
 }
 
+/// Removes what versions up to 0.1.0 have left in a folder.
+pub fn remove_former(folder: &Path) {
+    for former in FORMER {
+        drop(fs::remove_dir_all(folder.join(former)));
+    }
+}
+
 impl Cache {
     /// Creates a handle to the folder, without touching the file system.
     pub(crate) fn new(folder: PathBuf, engine: String) -> Self {
@@ -99,9 +106,7 @@ impl Cache {
         if own_folder(&self.folder).is_err() {
             return;
         }
-        for former in FORMER {
-            drop(fs::remove_dir_all(self.folder.join(former)));
-        }
+        remove_former(&self.folder);
         let entries = fs::read_dir(&self.folder).into_iter().flatten().map_while(Result::ok);
         let mut kept: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
         for entry in entries {

@@ -81,9 +81,7 @@ impl Reader {
             let Some(number) = number.filter(|_| query.limit > 0 && query.from <= query.to) else {
                 return Ok(Vec::new());
             };
-            let rows = read(&transaction, (number, *interval), query, waiting)?;
-            let series = SeriesId::of(query.series.clone());
-            Ok(rows.iter().map(|(decimals, row)| row.kline(series, *decimals)).collect())
+            read(&transaction, (number, *interval), query, waiting)
         })
     }
 
@@ -136,7 +134,7 @@ fn read(
     (series, interval): (i64, Interval),
     query: &Query,
     waiting: &Waiting,
-) -> Result<Rows, StepError> {
+) -> Result<Vec<Arc<Kline>>, StepError> {
     let is_wanted = |row: &Row| (query.from..=query.to).contains(&row.start) && !waiting.has(row.start, row.revision);
     let mut logged = log_rows(transaction, series, interval, is_wanted)?;
     let order = if query.side == Side::Oldest { "first, id" } else { "first DESC, id" };
@@ -147,8 +145,9 @@ fn read(
     // A block lies within its period.
     let from = query.from.saturating_sub(period::length(interval));
     let mut found = blocks.query(params![series, from, query.to, query.from])?;
-    // Runs of rows in the order in which they are read, each sorted.
-    let mut runs: Vec<Rows> = Vec::new();
+    let id = SeriesId::of(query.series.clone());
+    // Klines in the order in which their periods are read, sorted within each.
+    let mut runs: Vec<Vec<Arc<Kline>>> = Vec::new();
     let (mut period, mut rows, mut count) = (None, Rows::new(), 0);
     while let Some(block) = found.next()? {
         let next = period::start_of(interval, block.get(0)?);
@@ -159,7 +158,7 @@ fn read(
                 Side::Newest => start >= next + period::length(interval),
             };
             rows.extend(logged.extract_if(.., |(_, row)| is_due(row.start)));
-            count += finish(&mut runs, std::mem::take(&mut rows), is_wanted);
+            count += finish(&mut runs, id, (&mut rows, is_wanted));
             if count >= query.limit {
                 break;
             }
@@ -169,7 +168,7 @@ fn read(
     }
     if count < query.limit {
         rows.extend(logged);
-        finish(&mut runs, rows, is_wanted);
+        finish(&mut runs, id, (&mut rows, is_wanted));
     }
     if query.side == Side::Newest {
         runs.reverse();
@@ -185,13 +184,19 @@ fn read(
     Ok(all)
 }
 
-/// Adds the rows of a period that are wanted. Returns how many windows they are.
-fn finish(runs: &mut Vec<Rows>, mut rows: Rows, is_wanted: impl Fn(&Row) -> bool) -> usize {
-    merge::sort(&mut rows);
+/// Adds the klines of the rows of a period that are wanted, and empties the rows. Returns how many windows they are.
+fn finish(
+    runs: &mut Vec<Vec<Arc<Kline>>>,
+    series: SeriesId,
+    (rows, is_wanted): (&mut Rows, impl Fn(&Row) -> bool),
+) -> usize {
+    merge::sort(rows);
     rows.retain(|(_, row)| is_wanted(row));
-    merge::newest(&mut rows);
-    let count = rows.len();
-    runs.push(rows);
+    merge::newest(rows);
+    // Rows are large: those of one period fit into the processor's cache, those of a day do not.
+    let klines: Vec<_> = rows.drain(..).map(|(decimals, row)| row.kline(series, decimals)).collect();
+    let count = klines.len();
+    runs.push(klines);
     count
 }
 

@@ -5,7 +5,7 @@
 //! committed; a crash of the machine can lose the last transactions, each as a whole. The linked SQLite is the bundled one:
 //! versions up to 3.51.2 can damage a log with two connections.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -126,8 +126,11 @@ pub fn open(path: &Path, origin: &str) -> Result<(Connection, Lock), StoreError>
 /// # Errors
 /// [`StoreError`]
 pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Missing(path.to_owned()));
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Err(StoreError::of_file(path, &io::ErrorKind::IsADirectory.into())),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing(path.to_owned())),
+        Err(error) => return Err(StoreError::of_file(path, &error)),
     }
     let of = |error| StoreError::of(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -137,6 +140,24 @@ pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::Missing(path.to_owned()));
     }
     Ok(connection)
+}
+
+/// Copies a store as of one moment to a new file, which gets its name when it is whole. `change` is made in the copy.
+pub(crate) fn copy(connection: &Connection, copy: &Path, change: &str) -> Result<(), StoreError> {
+    let of_file = |error| StoreError::of_file(copy, &error);
+    // Names such as `:memory:` are files here.
+    let whole = std::path::absolute(copy).map_err(of_file)?;
+    let mut unfinished = whole.clone().into_os_string();
+    unfinished.push(".unfinished");
+    let unfinished = PathBuf::from(unfinished);
+    private::open(&unfinished, OpenOptions::new().create(true).truncate(true).write(true)).map_err(of_file)?;
+    let name = unfinished.to_str().ok_or_else(|| of_file(io::Error::other("its path is not UTF-8")))?;
+    let of = |error: rusqlite::Error| StoreError::of(copy, &error);
+    let copied = connection.execute("VACUUM INTO ?1", [name]).map_err(of).and_then(|_| {
+        Connection::open(&unfinished).and_then(|copy| copy.execute_batch(change)).map_err(of)?;
+        fs::rename(&unfinished, &whole).map_err(of_file)
+    });
+    copied.inspect_err(|_| drop(fs::remove_file(&unfinished)))
 }
 
 /// Returns where the klines of a store are from.

@@ -12,6 +12,7 @@ use klines_domain::series::SeriesId;
 use klines_domain::time::Millis;
 use rusqlite::{OptionalExtension as _, params};
 
+use crate::backfill::NO_SEQUENCE;
 use crate::block::{self, Rows};
 use crate::error::StoreError;
 use crate::file;
@@ -20,7 +21,7 @@ use crate::run::{self, Entry, Left};
 use crate::writer::StepError;
 
 /// Klines of earlier runs after a position, in the order of each series. What was folded together comes together: some of it
-/// can lie before the position.
+/// can lie before the position. Klines of a backfill, which no run has published, are left out.
 #[derive(Debug)]
 pub struct Replay {
     path: PathBuf,
@@ -55,13 +56,13 @@ impl Replay {
                 break;
             };
             self.after = entry;
-            klines.retain(|kline| kline.end >= self.since);
+            klines.retain(|kline| kline.end >= self.since && kline.sequence != NO_SEQUENCE);
             if !klines.is_empty() {
                 return Ok(klines);
             }
         }
         while let Some((_, mut klines)) = self.tail.pop_front() {
-            klines.retain(|kline| kline.end >= self.since);
+            klines.retain(|kline| kline.end >= self.since && kline.sequence != NO_SEQUENCE);
             if !klines.is_empty() {
                 in_order(&mut klines);
                 return Ok(klines);

@@ -11,7 +11,7 @@ use klines_domain::kline::Kline;
 use klines_domain::mutants::Mutant;
 use klines_domain::series::{SeriesId, SeriesKey};
 use klines_domain::symbol::{Category, Symbol};
-use klines_domain::time::{ExchangeMillis, Millis, SECOND};
+use klines_domain::time::{DAY, ExchangeMillis, Millis, SECOND};
 use rusqlite::{Connection, Transaction};
 
 use crate::block::Rows;
@@ -25,10 +25,15 @@ const EPOCH: &str = "epoch";
 const STATE: &str = "run";
 const OPEN: &str = "open";
 const ENDED: &str = "ended";
+/// Marks a copy of a store as one of a run that has not ended, if it is of a run at all.
+pub const CRASHED: &str = "UPDATE meta SET value = 'open' WHERE key = 'run'";
 
 /// A window that ended so long after the last stored kline may have been published before a crash: the store commits within
 /// milliseconds, unless the disk stalls.
 const UNSTORED: Millis = 10 * SECOND;
+
+/// A note that the disk was full for longer than this is not believed.
+const LONGEST_FULL: Millis = 7 * DAY;
 
 /// What a run finds.
 #[derive(Clone, Debug)]
@@ -89,8 +94,9 @@ impl Left {
     /// Returns the moment before which windows that are not stored may have been published.
     fn lost_before(&self) -> Millis {
         let noted = self.unstored_until.filter(|_| !Mutant::FullDiskForgotten.is_made());
-        let newest = self.newest().max(noted).filter(|_| self.crashed.is_some());
-        newest.map_or(Millis::MIN, |newest| newest + 1 + UNSTORED)
+        let Some(newest) = self.newest().filter(|_| self.crashed.is_some()) else { return Millis::MIN };
+        let noted = noted.filter(|noted| (newest..newest + LONGEST_FULL).contains(noted));
+        noted.unwrap_or(newest) + 1 + UNSTORED
     }
 }
 
@@ -104,9 +110,15 @@ impl Writer {
         let of = |error: StepError| error.on(&path, "an entry of its log");
         let tail = tail(&self.connection).map_err(of)?;
         self.fold()?;
+        // That this run has begun must not be forgotten if the machine crashes: the end of the one before would be believed.
+        let synchronous = |connection: &Connection, how: &str| {
+            connection.pragma_update(None, "synchronous", how).map_err(|error| StoreError::of(&path, &error))
+        };
+        synchronous(&self.connection, "FULL")?;
         let transaction = self.connection.transaction().map_err(|error| StoreError::of(&path, &error))?;
         let left = begin(&transaction, epoch, (self.entry, tail)).map_err(of)?;
         transaction.commit().map_err(|error| StoreError::of(&path, &error))?;
+        synchronous(&self.connection, "NORMAL")?;
         Ok(Left { unstored_until: self.lock.unstored_until(), ..left })
     }
 

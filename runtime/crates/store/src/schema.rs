@@ -8,6 +8,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use crate::block::{self, Rows};
 use crate::error::StoreError;
+use crate::file;
 use crate::writer::{StepError, intervals};
 
 /// The newest schema that is known.
@@ -58,8 +59,7 @@ pub fn copy_of(path: &Path, schema: u64) -> PathBuf {
 pub fn upgrade(path: &Path, connection: &mut Connection, from: u64) -> Result<(), StoreError> {
     let copy = copy_of(path, from);
     if !copy.exists() {
-        let name = copy.to_string_lossy();
-        connection.execute("VACUUM INTO ?1", [&*name]).map_err(|error| StoreError::of(&copy, &error))?;
+        file::copy(connection, &copy, "")?;
     }
     let of = |error: rusqlite::Error| StoreError::of(path, &error);
     let transaction = connection.transaction().map_err(of)?;

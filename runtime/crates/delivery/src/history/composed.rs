@@ -74,13 +74,16 @@ impl Composed {
             _ = if query.side == Side::Oldest { windows.pop_last() } else { windows.pop_first() };
         }
         let id = SeriesId::of(query.series.clone());
-        let newest = windows.last_key_value().map(|(start, _)| *start);
-        let composed = windows.iter().filter_map(|(start, sum)| {
-            // The newest window is over if its last part is.
-            let is_over = newest != Some(*start) || sum.kline.end + 1 == whole.next(*start);
-            is_over.then(|| Arc::new(sum.kline_of(id, *start, part)))
-        });
-        let mut klines: Vec<_> = composed.collect();
+        // The newest window is over if its last part is, or if a later one has a part.
+        if let Some((start, sum)) = windows.last_key_value()
+            && sum.kline.end + 1 != whole.next(*start)
+        {
+            let later = Query { from: whole.next(*start), to: LATEST, limit: 1, side: Side::Oldest, ..parts };
+            if self.inner.klines(&later)?.is_empty() {
+                windows.pop_last();
+            }
+        }
+        let mut klines: Vec<_> = windows.iter().map(|(start, sum)| Arc::new(sum.kline_of(id, *start, part))).collect();
         let surplus = klines.len().saturating_sub(query.limit);
         match query.side {
             Side::Oldest => klines.truncate(query.limit),
@@ -227,6 +230,19 @@ mod tests {
         let klines = composed((0..15).filter(|number| *number != 7)).klines(&all).unwrap();
         let qualities: Vec<Quality> = klines.iter().map(|kline| kline.quality).collect();
         assert_eq!(qualities, [Quality::Complete, Quality::Gapped, Quality::Complete]);
+    }
+
+    #[test]
+    fn a_window_whose_last_parts_are_missing_is_the_same_on_every_page() {
+        let history = composed((0..20).filter(|number| !(8..10).contains(number)));
+        let gapped = |window: (Millis, Millis)| {
+            let klines = history.klines(&query("5m", window, 10, Side::Newest)).unwrap();
+            klines.iter().map(|kline| (kline.start / 60_000, kline.quality)).collect::<Vec<_>>()
+        };
+        assert_eq!(gapped((300_000, 599_999)), [(5, Quality::Gapped)]);
+        assert_eq!(gapped((300_000, 300_000)), [(5, Quality::Gapped)]);
+        // Nothing is known after it.
+        assert_eq!(composed(0..8).klines(&query("5m", (0, 599_999), 10, Side::Oldest)).unwrap().len(), 1);
     }
 
     #[test]

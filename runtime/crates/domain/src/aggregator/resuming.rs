@@ -43,9 +43,28 @@ impl Aggregator {
             let from = known.map_or(Millis::MIN, |known| known.next.get());
             series.resume(sequence, series::Earlier { from, lost_before: earlier.lost_before.get() });
         }
-        // Of the last boundary, some klines may be known and others not.
-        let watched = earlier.series.iter().map(|series| series.next.get() - 1).max();
+        let is_made = |known: &&EarlierSeries| {
+            let made = self.intervals.all.iter().any(|state| state.interval == known.interval);
+            made && self.settings.fill.applies(known.interval)
+        };
+        let watched = earlier.watched(|known| is_made(&known));
         symbol_state.earlier = watched.map(|until| (until, earlier.horizon)).filter(|_| self.intervals.is_repaired);
+    }
+}
+
+impl Earlier {
+    /// Returns until when the symbol was watched, as far as its klines show. A series of which a whole window is missing before
+    /// that shows a gap that was still being repaired: then until its last kline, if `is_filled` says that none of its windows
+    /// can be without one.
+    pub(super) fn watched(&self, is_filled: impl Fn(&EarlierSeries) -> bool) -> Option<Millis> {
+        // Of the last boundary, some klines may be known and others not.
+        let newest = self.series.iter().map(|series| series.next.get()).max()?;
+        let is_behind = |known: &&EarlierSeries| {
+            let next = known.next.get();
+            is_filled(known) && newest - next <= self.horizon && known.interval.next(next) <= newest
+        };
+        let behind = self.series.iter().filter(is_behind).map(|known| known.next.get()).min();
+        Some(behind.unwrap_or(newest) - 1)
     }
 }
 

@@ -49,6 +49,25 @@ fn what_ended_while_nothing_was_watched_is_repaired_under_further_sequences() {
 }
 
 #[test]
+fn a_series_that_is_behind_shows_a_gap_that_was_not_repaired_yet() {
+    let series = |interval: &str, next: Millis| EarlierSeries {
+        interval: interval.parse().unwrap(),
+        sequence: 1,
+        next: ExchangeMillis::new(next),
+    };
+    let left = |minutes: Millis, months: Millis| Earlier {
+        series: vec![series("1s", 600_000), series("1m", minutes), series("1M", months)],
+        lost_before: ExchangeMillis::new(0),
+        horizon: 3_600_000,
+    };
+    // A minute is missing, one is not over, a month is not over, and one is too long ago.
+    assert_eq!(left(480_000, 0).watched(|_| true), Some(479_999));
+    assert_eq!(left(599_000, 0).watched(|_| true), Some(599_999));
+    assert_eq!(left(-3_600_000, 0).watched(|_| true), Some(599_999));
+    assert_eq!(left(480_000, 0).watched(|known| known.interval != Interval::MINUTE), Some(599_999));
+}
+
+#[test]
 fn an_outage_beyond_the_horizon_is_not_repaired() {
     let mut bench = resumed(4_000, &["1s"]);
     assert_eq!(bench.aggregator.since(SymbolId(0)), Some(T0 + 15_000), "as if there had been no earlier run");

@@ -19,7 +19,8 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = klines_config::examine(args.sources());
     let components = wiring::compiling::for_a_check(&config)?;
     let (catalog, past) = (wiring::catalog(&config), past::of_run(&config));
-    report.merge(match wiring::prepare(&config, &catalog, &components, wiring::Awaited::All, (None, &past))? {
+    let reads = wiring::Reads { values: None, past: &past, taps: None };
+    report.merge(match wiring::prepare(&config, &catalog, &components, wiring::Awaited::All, reads)? {
         Ok(prepared) => prepared.warnings,
         Err(problems) => problems,
     });

@@ -160,7 +160,8 @@ fn into_consumers(config: &Config, replay: Replay, args: &ReplayArgs, bar: &Bar)
     let sink = values.clone().map(|values| values as Arc<dyn ValueSink>);
     let components = wiring::compiling::kept(config, wiring::compiling::log_notice)?;
     let catalog = wiring::catalog(config);
-    let reads = (sink.as_ref(), &past::of_replay());
+    let past = past::of_replay();
+    let reads = wiring::Reads { values: sink.as_ref(), past: &past, taps: None };
     let prepared = match wiring::prepare(config, &catalog, &components, wiring::Awaited::All, reads)? {
         Ok(prepared) => prepared,
         Err(report) => {

@@ -16,6 +16,7 @@ use klines_config::quantity::HumanDuration;
 use klines_delivery::hub::Hub;
 use klines_delivery::manager::Manager;
 use klines_delivery::stats::State;
+use klines_delivery::tap::Taps;
 use klines_pipeline::{CategoryTally, Pipeline};
 use klines_store::recorder::Recorder;
 use klines_store::run::EarlierSymbols;
@@ -50,8 +51,9 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     config.store.enabled &= !args.demo;
     let catalog = wiring::catalog(&config);
     let components = wiring::compiling::kept(&config, wiring::compiling::log_notice)?;
-    let past = past::of_run(&config);
-    let prepared = match wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted, (None, &past))? {
+    let (past, taps) = (past::of_run(&config), Taps::default());
+    let reads = wiring::Reads { values: None, past: &past, taps: Some(&taps) };
+    let prepared = match wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted, reads)? {
         Ok(prepared) => prepared,
         Err(report) => {
             output::report(&report);
@@ -70,7 +72,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     // Declared before its users, so that it is dropped after them.
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
-    let hub = Arc::new(Hub::new());
+    let hub = Arc::new(Hub::new().with_taps(taps));
     // Before the consumers, so that there is a store when the WebSocket server begins to serve.
     let Begun { recorder, missed, symbols } = recording::begin(&config, &hub, &earlier);
     let awaited = wiring::Awaited::Trusted;

@@ -27,6 +27,7 @@ use klines_delivery::manager::{Manager, Spec, Summary};
 use klines_delivery::missed::Missed;
 use klines_delivery::policy::OnError;
 use klines_delivery::queue::Grouping;
+use klines_delivery::tap::Taps;
 use klines_delivery::view::View;
 use klines_delivery::{Blueprint, Problem, Subscription};
 use klines_domain::count::counted;
@@ -77,10 +78,20 @@ pub struct Consumers {
     pub warnings: Report,
 }
 
+/// What else takes the values of components, and what these may read.
+#[derive(Clone, Copy)]
+pub struct Reads<'a> {
+    /// Receives all values that components from files publish; only in a replay.
+    pub values: Option<&'a Arc<dyn ValueSink>>,
+    /// What components may read of the past.
+    pub past: &'a Past,
+    /// The taps of the run; `None` if nobody can open one.
+    pub taps: Option<&'a Taps>,
+}
+
 /// Prepares every enabled consumer and lets it validate its settings, all components at the same time. Components that
 /// are not awaited have [`VALIDATION`] for this; one that does not answer in time validates its settings when it is
-/// started. Opens no connection and starts no consumer. `values` receives all values that components from files publish;
-/// `past` is what components may read of the past.
+/// started. Opens no connection and starts no consumer.
 ///
 /// # Errors
 /// [`Report`] with every problem of every consumer; the outer error when this machine cannot run components at all.
@@ -89,9 +100,9 @@ pub fn prepare(
     catalog: &Arc<Catalog>,
     components: &Components,
     awaited: Awaited,
-    (values, past): (Option<&Arc<dyn ValueSink>>, &Past),
+    Reads { values, past, taps }: Reads<'_>,
 ) -> anyhow::Result<Result<Prepared, Report>> {
-    let relay = relay(config);
+    let relay = relay(config, taps);
     let publishers = relay.as_ref().map(Relay::publishers);
     let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
     let earlier = EarlierSlot::default();
@@ -186,11 +197,12 @@ fn publishers(config: &Config) -> Vec<Arc<str>> {
     config.consumers.iter().filter(is_file).map(|consumer| consumer.name.as_str().into()).collect()
 }
 
-fn relay(config: &Config) -> Option<Relay> {
+fn relay(config: &Config, taps: Option<&Taps>) -> Option<Relay> {
     let publishers = publishers(config).len();
     // Every native consumer receives values.
     let has_receivers = config.consumers.iter().any(|consumer| matches!(consumer.component, Source::Native(_)));
-    (publishers > 0 && has_receivers).then(|| Relay::new(publishers))
+    let relay = (publishers > 0 && (has_receivers || taps.is_some())).then(|| Relay::new(publishers))?;
+    Some(relay.with_taps(taps.cloned().unwrap_or_default(), has_receivers))
 }
 
 fn settings_report(config: &Config, consumer: &Consumer, problems: &[Problem]) -> Report {

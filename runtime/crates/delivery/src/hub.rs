@@ -12,6 +12,7 @@ use super::filter::Watched;
 use super::inline::InlineDelivery;
 use super::queue::Queue;
 use super::stats::{Durations, Histogram, Stats};
+use super::tap::Taps;
 use super::trusted_work::TrustedWork;
 
 /// Distributes batches from ingest to the consumers. Klines are shared, never copied.
@@ -27,6 +28,7 @@ pub struct Hub {
     trusted_work: Arc<TrustedWork>,
     closing: Histogram,
     acknowledgements: Acknowledgements,
+    taps: Taps,
 }
 
 /// Where the klines of one consumer go.
@@ -68,6 +70,18 @@ impl Hub {
         Self::default()
     }
 
+    /// Returns the same with taps that others have, too.
+    #[must_use]
+    pub fn with_taps(self, taps: Taps) -> Self {
+        Self { taps, ..self }
+    }
+
+    /// Returns its taps.
+    #[must_use]
+    pub const fn taps(&self) -> &Taps {
+        &self.taps
+    }
+
     /// Adds a queue without a consumer, which receives every later batch, after the consumers.
     pub fn add(&self, queue: Arc<Queue>, stats: Arc<Stats>) {
         self.exchange(None, Some(Outlet { queue, stats, inline: Arc::default(), rank: Rank::Store }));
@@ -106,6 +120,7 @@ impl Hub {
         for outlet in &*self.outlets.lock().unwrap_or_else(PoisonError::into_inner) {
             outlet.deliver(number, batch);
         }
+        self.taps.klines(batch);
     }
 
     /// Returns the work of its trusted consumers.

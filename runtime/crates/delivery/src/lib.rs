@@ -32,6 +32,8 @@ pub mod queue;
 pub mod record;
 pub mod seeded;
 pub mod stats;
+pub mod tap;
+pub mod topic;
 pub mod trusted_work;
 pub mod view;
 pub mod worker;

@@ -16,6 +16,7 @@ use tracing::error;
 
 use super::{EmitCounters, Emitter, Outlet, Point};
 use crate::queue::Queue;
+use crate::tap::Taps;
 
 /// Maximum number of one consumer's calls in the channel: at 64 klines a call, more than two boundaries of a whole
 /// exchange.
@@ -25,7 +26,10 @@ const BYTES: usize = 16 << 20;
 
 /// Creates the emitters of consumers that publish values; clones feed the same relay.
 #[derive(Clone)]
-pub struct Publishers(SyncSender<Message>);
+pub struct Publishers {
+    sender: SyncSender<Message>,
+    takers: Takers,
+}
 
 /// Carries values from consumers that publish to consumers that take them.
 pub struct Relay {
@@ -33,6 +37,15 @@ pub struct Relay {
     /// Taken by the thread.
     receiver: Option<Receiver<Message>>,
     thread: Option<JoinHandle<()>>,
+    takers: Takers,
+}
+
+/// Who takes the values.
+#[derive(Clone, Default)]
+struct Takers {
+    /// Whether no consumer does.
+    are_taps: bool,
+    taps: Taps,
 }
 
 enum Message {
@@ -53,6 +66,7 @@ struct Share {
 struct RelayOutlet {
     sender: SyncSender<Message>,
     share: Arc<Share>,
+    takers: Takers,
 }
 
 // Only counts are shared through these; the channel orders the values.
@@ -64,7 +78,7 @@ impl Publishers {
     pub fn emitter(&self, consumer: &str, most_names: usize) -> Emitter {
         let share = Arc::new(Share::default());
         let counters = share.counters.clone();
-        let outlet = RelayOutlet { sender: self.0.clone(), share };
+        let outlet = RelayOutlet { sender: self.sender.clone(), share, takers: self.takers.clone() };
         Emitter::with_counters(consumer, most_names, Some(Arc::new(outlet)), counters)
     }
 }
@@ -76,13 +90,21 @@ impl Relay {
     pub fn new(publishers: usize) -> Self {
         // One slot more, for `End`.
         let (sender, receiver) = mpsc::sync_channel(publishers.max(1).saturating_mul(CALLS) + 1);
-        Self { sender, receiver: Some(receiver), thread: None }
+        Self { sender, receiver: Some(receiver), thread: None, takers: Takers::default() }
+    }
+
+    /// Returns the same for these taps, in addition to the queues, or without `has_queues` only for them: then values
+    /// are dropped at once while there is no tap.
+    #[must_use]
+    pub fn with_taps(mut self, taps: Taps, has_queues: bool) -> Self {
+        self.takers = Takers { are_taps: !has_queues, taps };
+        self
     }
 
     /// Returns what creates the emitters of the consumers that publish.
     #[must_use]
     pub fn publishers(&self) -> Publishers {
-        Publishers(self.sender.clone())
+        Publishers { sender: self.sender.clone(), takers: self.takers.clone() }
     }
 
     /// Creates the emitter of a consumer, as [`Publishers::emitter`] does.
@@ -97,7 +119,9 @@ impl Relay {
     /// The operating system cannot create the thread.
     pub fn start(&mut self, queues: Vec<Arc<Queue>>) -> io::Result<()> {
         let Some(receiver) = self.receiver.take() else { return Ok(()) };
-        let thread = thread::Builder::new().name("values".to_owned()).spawn(move || carry(&receiver, &queues))?;
+        let taps = self.takers.taps.clone();
+        let thread =
+            thread::Builder::new().name("values".to_owned()).spawn(move || carry(&receiver, &queues, &taps))?;
         self.thread = Some(thread);
         Ok(())
     }
@@ -128,12 +152,13 @@ impl fmt::Debug for Relay {
     }
 }
 
-fn carry(receiver: &Receiver<Message>, queues: &[Arc<Queue>]) {
+fn carry(receiver: &Receiver<Message>, queues: &[Arc<Queue>], taps: &Taps) {
     while let Ok(Message::Values(points, share)) = receiver.recv() {
         let bytes = weight(&points);
         let points: Vec<Arc<Point>> = points.into_iter().map(Arc::new).collect();
         let lost: u64 = queues.iter().map(|queue| queue.push_values(&points)).sum();
         share.counters.lost.fetch_add(lost, ORDER);
+        taps.values(&points);
         share.release(bytes);
     }
 }
@@ -162,6 +187,9 @@ impl Share {
 
 impl Outlet for RelayOutlet {
     fn publish(&self, points: Vec<Point>) -> usize {
+        if self.takers.are_taps && !self.takers.taps.is_read() {
+            return 0;
+        }
         let (count, bytes) = (points.len(), weight(&points));
         if !self.share.reserve(bytes) {
             return count;
@@ -187,6 +215,8 @@ mod tests {
     use crate::emit::Value;
     use crate::fixture::{everything, kline};
     use crate::queue::{Grouping, Popped};
+    use crate::tap::{Taken, Tap};
+    use crate::topic::Selection;
 
     fn publish(emitter: &Emitter, window: i64, count: u32) {
         let name = emitter.series("x").unwrap();
@@ -264,5 +294,27 @@ mod tests {
         assert_eq!((lost(&flood), lost(&quiet)), (9_000 - 8_192, 0));
         let of_quiet = |delivery: &Delivery| delivery.values.iter().filter(|point| &*point.consumer == "quiet").count();
         assert_eq!(of_quiet(&delivered(&queue)), 2, "they are in the first delivery");
+    }
+
+    #[test]
+    fn without_queues_values_are_carried_only_while_there_is_a_tap() {
+        let taps = Taps::default();
+        let mut relay = Relay::new(1).with_taps(taps.clone(), false);
+        let emitter = relay.emitter("mine", 1);
+        for window in 0..4_000 {
+            publish(&emitter, window, 1);
+        }
+        assert_eq!(lost(&emitter), 0, "nobody takes them");
+        let tap = taps.open(Selection::default());
+        publish(&emitter, 4_000, 3);
+        relay.start(Vec::new()).unwrap();
+        relay.end();
+        assert_eq!(taken(&tap).found.len(), 3);
+        assert_eq!(lost(&emitter), 0);
+    }
+
+    fn taken(tap: &Tap) -> Taken {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(tap.next())
     }
 }

@@ -1,5 +1,5 @@
 //! Finds the shipped components that are embedded in the program, and checks that each one exists and is not older than
-//! its sources.
+//! its sources. Passes the version of wasmtime on, which wasmtime itself does not tell.
 //!
 //! Builds nothing: `make components` does, because components have another target and another profile.
 
@@ -21,6 +21,8 @@ fn main() {
     println!("cargo::rerun-if-env-changed=KLINES_COMPONENTS");
     println!("cargo::rerun-if-changed=build.rs");
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+    println!("cargo::rerun-if-changed={}", workspace.join("Cargo.lock").display());
+    println!("cargo::rustc-env=KLINES_WASMTIME={}", wasmtime(&workspace).unwrap_or_else(|| "unknown".to_owned()));
     let folder = env::var_os("KLINES_COMPONENTS").map_or_else(|| workspace.join("target/components"), PathBuf::from);
     for source in SOURCES {
         // Cargo looks into the folder itself, so that new files count as well.
@@ -47,6 +49,13 @@ fn main() {
         println!("cargo::error=the shipped components are {reason} (`{name}`): type `make components`");
         return;
     }
+}
+
+/// Returns the locked version of wasmtime.
+fn wasmtime(workspace: &Path) -> Option<String> {
+    let lock = fs::read_to_string(workspace.join("Cargo.lock")).ok()?;
+    let version = lock.split_once("name = \"wasmtime\"\nversion = \"")?.1;
+    version.split_once('"').map(|(version, _)| version.to_owned())
 }
 
 /// Returns the source file below `path` that was changed last, and when it was changed.

@@ -5,7 +5,6 @@
 mod drain_check;
 mod orders;
 
-use std::mem::{Discriminant, discriminant};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,36 +15,24 @@ use klines_domain::symbol::Category;
 use klines_domain::time::{LocalMillis, Millis};
 use klines_system::backoff::Backoff;
 use klines_system::clock::LocalClock;
-use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::StatusCode;
-use tokio_tungstenite::tungstenite::http::header::USER_AGENT;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use url::Url;
 
 use self::drain_check::DrainCheck;
 pub use self::orders::Orders;
-use super::config::AGENT;
-use super::connect::{self, BoxedStream, ByteStream, DialError, DialErrorKind, Dialer, FrameBoundary, Unread};
+use super::connect::{self, ByteStream, Dialer, Unread};
+use super::handshake::{self, OpenError, Socket};
 use super::pacer::{HEALTHY, LogThrottle, Pacer};
 use super::session::{Action, Counters, Notice, Session};
 
 const TICK: Millis = 250;
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Commands are small: if one does not fit into the socket's buffer for this long, the exchange does not read.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The free part is filled with zeros before every read, so that a larger buffer costs more for each frame than it
-/// saves in a burst.
-const READ_BUFFER: usize = 16 * 1024;
-/// A frame of 1,024 trades, the maximum, has some 200 KiB.
-const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
 /// What all connections of a run share.
 #[derive(Clone, Debug)]
@@ -89,39 +76,6 @@ pub struct Status {
     pub counters: Counters,
 }
 
-/// Why a connection could not be opened.
-#[derive(Debug, Error)]
-enum OpenError {
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    #[error("websocket handshake failed: {0}")]
-    Handshake(#[from] Box<tungstenite::Error>),
-    #[error("no websocket handshake within {limit} s", limit = HANDSHAKE_TIMEOUT.as_secs())]
-    Timeout,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum OpenErrorKind {
-    Dial(DialErrorKind),
-    Status(StatusCode),
-    Handshake(Discriminant<tungstenite::Error>),
-    Timeout,
-}
-
-impl OpenError {
-    /// Returns the kind of the error: for a handshake the HTTP status or the kind of error, for a dial error its kind.
-    fn kind(&self) -> OpenErrorKind {
-        match self {
-            Self::Dial(error) => OpenErrorKind::Dial(error.kind()),
-            Self::Handshake(error) => match &**error {
-                tungstenite::Error::Http(answer) => OpenErrorKind::Status(answer.status()),
-                other => OpenErrorKind::Handshake(discriminant(other)),
-            },
-            Self::Timeout => OpenErrorKind::Timeout,
-        }
-    }
-}
-
 /// Why serving a connection ended.
 #[derive(Debug)]
 enum End {
@@ -130,8 +84,6 @@ enum End {
     /// The connection was lost for this cause and has to be opened again.
     Lost(String),
 }
-
-type Socket = WebSocketStream<FrameBoundary<BoxedStream>>;
 
 /// The actor that owns one session and its successive connections.
 #[derive(Debug)]
@@ -240,17 +192,7 @@ impl Driver {
     async fn open(&mut self) -> Result<Socket, OpenError> {
         let opens_at = self.opens_at.take().unwrap_or_else(|| reserve(&self.context));
         sleep(Duration::from_millis((opens_at - self.now()).max(0).unsigned_abs())).await;
-        let stream = FrameBoundary::messages(self.context.dialer.dial(&self.url).await?);
-        let mut request = self.url.as_str().into_client_request().map_err(Box::new)?;
-        request.headers_mut().insert(USER_AGENT, tungstenite::http::HeaderValue::from_static(AGENT));
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(Some(MAX_MESSAGE))
-            .max_frame_size(Some(MAX_MESSAGE));
-        let handshake = client_async_with_config(request, stream, Some(config));
-        let (socket, _) =
-            timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|_| OpenError::Timeout)?.map_err(Box::new)?;
-        Ok(socket)
+        handshake::open(&self.context.dialer, &self.url).await
     }
 
     async fn serve(&mut self, mut socket: Socket) -> End {

@@ -12,6 +12,7 @@ pub mod connect;
 pub mod decode;
 pub mod driver;
 pub mod feed;
+pub mod handshake;
 pub mod instruments;
 pub mod pacer;
 pub mod repair;

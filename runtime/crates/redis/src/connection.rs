@@ -60,6 +60,14 @@ impl Address {
         &self.shown
     }
 
+    /// Connects once, and returns why Redis cannot be used, without a password.
+    ///
+    /// # Errors
+    /// What Redis or the connection to it said.
+    pub async fn check(&self) -> Result<(), String> {
+        self.dial().await.map(drop).map_err(|trouble| trouble.to_string())
+    }
+
     /// Connects once, and checks that the server answers and accepts the credentials.
     pub(super) async fn dial(&self) -> Result<MultiplexedConnection, Trouble> {
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(Some(ANSWER));

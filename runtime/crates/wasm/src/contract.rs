@@ -48,6 +48,12 @@ pub(super) enum Named<'a> {
     Other(&'a str),
 }
 
+/// Returns the newest version of the contract, such as `klines:consumer@1.2.0`.
+#[must_use]
+pub fn newest() -> String {
+    format!("klines:consumer@{}", Version::V1.number())
+}
+
 impl Version {
     /// From the oldest to the newest.
     const ALL: &'static [Self] = &[

@@ -19,6 +19,9 @@ use crate::cpu_governor::CpuGovernor;
 #[cfg(test)]
 mod tests;
 
+/// The version of wasmtime, the engine.
+pub const WASMTIME: &str = env!("KLINES_WASMTIME");
+
 /// Compiles components and links them. Cheap to clone; the whole process shares one engine.
 #[derive(Clone)]
 pub struct WasmEngine {

@@ -45,6 +45,7 @@ mod store_account;
 mod validation;
 
 pub use self::blueprint::WasmBlueprint;
+pub use self::contract::newest as newest_contract;
 pub use self::failure::without_backtrace;
 pub use self::past::Past;
 pub use self::setup::{Origin, Setup};

@@ -3,6 +3,8 @@
 //! New connections get the new certificate; open connections are not affected. If the files do not match or are
 //! incomplete, the old certificate stays in use. Does not accept connections and does not create certificates.
 
+mod validity;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::Metadata;
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use klines_domain::time::Millis;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -20,6 +23,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use tracing::{info, warn};
+
+use self::validity::not_after;
 
 /// The only ALPN protocol; WebSocket connections start with it.
 const HTTP1: &[u8] = b"http/1.1";
@@ -219,6 +224,21 @@ fn metadata(file: &Path) -> Result<Metadata, TlsError> {
         return Ok(metadata);
     };
     Err(content(file, problem, "a PEM file was expected"))
+}
+
+/// Returns until when a certificate is valid, in ms since 1970 UTC, after checking that it can be used with its key. Of a
+/// chain, that which ends first counts.
+///
+/// # Errors
+/// [`TlsError`] if it cannot be used.
+pub fn valid_until(certificate: &Path, key: &Path) -> Result<Millis, TlsError> {
+    read(certificate, key, &ring::default_provider())?;
+    let fix = "create or request it again";
+    let end = |der: &CertificateDer<'_>| {
+        not_after(der).ok_or_else(|| content(certificate, "has no end of its validity", fix))
+    };
+    let ends: Vec<Millis> = chain(certificate)?.iter().map(end).collect::<Result<_, TlsError>>()?;
+    Ok(ends.into_iter().min().unwrap_or_default())
 }
 
 /// Loads a certificate and its key.

@@ -8,6 +8,7 @@ pub mod check;
 pub mod compile;
 pub mod consumer_check;
 pub mod consumer_test;
+pub mod doctor;
 pub mod fetch;
 pub mod history;
 pub mod inspect;
@@ -21,12 +22,15 @@ pub mod run;
 pub mod self_signed;
 pub mod simulate;
 pub mod store;
+pub mod tail;
+pub mod top;
 pub mod verify;
 
 mod demo;
 mod ending;
 mod exchange;
 mod feeds;
+mod hangup;
 mod meter;
 mod metrics;
 mod observed;
@@ -36,6 +40,7 @@ pub mod reconfigure;
 mod recording;
 pub mod reload;
 mod seeding;
+mod utc;
 mod wiring;
 
 use std::process::ExitCode;
@@ -80,6 +85,9 @@ pub fn main() -> ExitCode {
         Command::Consumer(ConsumerCommand::Reload(args)) => operate::order(&args, |name| Op::Reload { name }),
         Command::Consumer(ConsumerCommand::Test(args)) => consumer_test::test(&args),
         Command::Reload(args) => operate::reload(&args),
+        Command::Tail(args) => tail::tail(&args),
+        Command::Top(args) => top::top(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
         Command::Keygen(args) => keygen::keygen(&args),
         Command::Tls(TlsCommand::SelfSigned(args)) => self_signed::self_signed(&args),
         Command::Consumer(ConsumerCommand::Inspect(args)) => inspect::inspect(&args),

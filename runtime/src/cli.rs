@@ -8,6 +8,7 @@ mod backfill;
 mod consumer;
 mod fetch;
 mod history;
+mod operate;
 mod replay;
 mod run;
 mod simulate;
@@ -31,6 +32,7 @@ pub use self::consumer::{
 };
 pub use self::fetch::FetchArgs;
 pub use self::history::{HistoryArgs, HistoryFormat};
+pub use self::operate::{DoctorArgs, TailArgs, TailFormat, TopArgs};
 pub use self::replay::{Columns, Decimals, OutputFormat, ReplayArgs, ValueFormat, ValuePath};
 pub use self::run::RunArgs;
 pub use self::simulate::{SimulateArgs, Times};
@@ -109,8 +111,14 @@ pub enum Command {
     Run(RunArgs),
     /// Let a run read its configuration again and apply what can change
     Reload(ReloadArgs),
+    /// Print the klines and values of a run as they are published
+    Tail(TailArgs),
     /// Validate the configuration and report every error, without starting anything
     Check(CheckArgs),
+    /// Show feeds, symbols and consumers of a run live in the terminal
+    Top(TopArgs),
+    /// Check the machine, the network and the files that a run needs, and say what mends what is wrong
+    Doctor(DoctorArgs),
     /// Make klines from recorded trades, as fast as the recording can be read
     Replay(ReplayArgs),
     /// Compare recorded or stored klines with the exchange's own, or check the store

@@ -5,7 +5,6 @@ mod pages;
 mod table;
 #[cfg(test)]
 mod tests;
-mod utc;
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
@@ -18,7 +17,7 @@ use klines_domain::time::Millis;
 
 use self::pages::{Pages, Range};
 use self::table::Table;
-use super::{output, store};
+use super::{output, store, utc};
 use crate::cli::{EXIT_FAILED, HistoryArgs, HistoryFormat};
 use crate::telemetry;
 

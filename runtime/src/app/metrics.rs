@@ -6,4 +6,5 @@ mod health;
 mod process;
 mod server;
 
+pub use self::process::{cpu_seconds, resident_memory};
 pub use self::server::{Server, bind};

@@ -88,7 +88,7 @@ pub fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns the data folder of the run. Other errors of the configuration do not matter here.
-fn data_dir(run: &TargetRunArgs) -> PathBuf {
+pub(super) fn data_dir(run: &TargetRunArgs) -> PathBuf {
     klines_config::examine(run.sources()).0.data_dir
 }
 
@@ -143,6 +143,7 @@ fn bytes(size: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::admin::protocol::Delays;
 
     #[test]
     fn columns_are_aligned() {
@@ -162,6 +163,7 @@ mod tests {
             memory,
             loaded,
             version: version.map(str::to_owned),
+            lag: Delays::default(),
         };
         let console = row("console", 12_345, Some(1_179_648), Some(2_000_000), Some("0123456789abcdef"));
         let rows = [console, row("redis", 7, None, None, None)];

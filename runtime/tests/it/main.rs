@@ -25,6 +25,7 @@ mod hostile_suite;
 mod layers;
 mod live;
 mod metrics;
+mod operate;
 mod redis;
 mod replay;
 mod sandbox;

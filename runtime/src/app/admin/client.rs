@@ -1,6 +1,7 @@
 //! The client side: finds the run by its data folder, sends a request and reads the answers.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,6 +51,18 @@ pub struct Answers {
     path: PathBuf,
 }
 
+/// Ends a connection: the answers end then with [`ClientError::Ended`].
+#[derive(Debug)]
+pub struct Closer(UnixStream);
+
+impl Closer {
+    /// Ends the connection.
+    pub fn close(&self) {
+        // It may have ended by itself.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
 /// Sends a request to the run with the data folder `data_dir`.
 ///
 /// # Errors
@@ -63,7 +76,7 @@ pub fn ask(data_dir: &Path, op: Op) -> Result<Answers, ClientError> {
         io::ErrorKind::PermissionDenied => ClientError::Forbidden(path.clone()),
         _ => ClientError::Io { path: path.clone(), error },
     };
-    let follows = matches!(op, Op::Logs { follow: true, .. });
+    let follows = matches!(op, Op::Logs { follow: true, .. } | Op::Tail { .. });
     let mut stream = UnixStream::connect(&path).map_err(failed)?;
     stream.set_read_timeout((!follows).then_some(READ_TIMEOUT)).map_err(failed)?;
     let mut text = serde_json::to_vec(&Request::from(op))?;
@@ -79,13 +92,37 @@ impl Answers {
     /// [`ClientError`]; `Refused` for an answer that is an error.
     pub fn read(&mut self) -> Result<Answer, ClientError> {
         let mut text = String::new();
-        let read = self.reader.read_line(&mut text);
+        self.read_line(&mut text)?;
+        match serde_json::from_str::<Response>(&text)?.answer {
+            Answer::Error(reason) => Err(ClientError::Refused(reason)),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Reads the text of the next answer.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is none.
+    pub fn read_line(&mut self, text: &mut String) -> Result<(), ClientError> {
+        text.clear();
+        let read = self.reader.read_line(text);
         match read.map_err(|error| ClientError::Io { path: self.path.clone(), error })? {
             0 => Err(ClientError::Ended),
-            _ => match serde_json::from_str::<Response>(&text)?.answer {
-                Answer::Error(reason) => Err(ClientError::Refused(reason)),
-                answer => Ok(answer),
-            },
+            _ => Ok(()),
         }
+    }
+
+    /// Returns whether the next answer, or a part of it, has arrived.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        !self.reader.buffer().is_empty()
+    }
+
+    /// Returns what ends the connection, also while another thread waits for an answer.
+    ///
+    /// # Errors
+    /// When no file descriptor is free.
+    pub fn closer(&self) -> io::Result<Closer> {
+        self.reader.get_ref().try_clone().map(Closer)
     }
 }

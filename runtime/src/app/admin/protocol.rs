@@ -2,8 +2,11 @@
 //!
 //! New versions only add keys. A change that would break an older program uses another `v`.
 
+mod status;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::status::{Delays, FeedStatus, Repairs, RestStatus, RunStatus};
 use crate::telemetry::logbook::LogLine;
 
 /// The `v` of every line.
@@ -25,6 +28,8 @@ pub struct Request {
 pub enum Op {
     /// Lists every consumer with its state: [`Answer::Consumers`].
     List,
+    /// Sends the state of the whole run: [`Answer::Status`].
+    Status,
     /// Sends the last log lines about a consumer, each an [`Answer::Line`]; then [`Answer::Done`], or, with `follow`,
     /// new lines as they are logged.
     Logs {
@@ -45,6 +50,15 @@ pub enum Op {
     Resume {
         /// Name of the consumer.
         name: String,
+    },
+    /// Sends the klines and values that are published from now on, until the connection closes: each an object with the
+    /// key `kline` or `value`; [`Answer::Missed`] where they were read too slowly.
+    Tail {
+        /// Names of topics, with `*` for every consumer, name, interval or symbol; none means everything.
+        topics: Vec<String>,
+        /// Whether also klines of open windows and provisional values are sent.
+        #[serde(default)]
+        updates: bool,
     },
     /// Reads the configuration again and applies what can change: [`Answer::Done`] or [`Answer::Refused`].
     Reconfigure,
@@ -71,9 +85,11 @@ pub struct Response {
 pub enum Answer {
     /// The consumers, in the order of their configuration.
     Consumers(Vec<ConsumerStatus>),
+    /// The state of the run.
+    Status(Box<RunStatus>),
     /// A log line about a consumer.
     Line(LogLine),
-    /// The number of lines between the last one and the next that are no longer kept.
+    /// The number of lines, or of klines and values, between the last one and the next that are no longer kept.
     Missed(u64),
     /// The request succeeded; the text describes what was done.
     Done(String),
@@ -117,6 +133,9 @@ pub struct ConsumerStatus {
     pub loaded: Option<u64>,
     /// SHA-256 of its component, in hex.
     pub version: Option<String>,
+    /// From the hub to the end of the accepting call, for the oldest closed kline of each delivery.
+    #[serde(default)]
+    pub lag: Delays,
 }
 
 impl From<Answer> for Response {
@@ -142,11 +161,13 @@ mod tests {
         let document = include_str!("../../../../docs/admin.md");
         let requests = [
             Op::List,
+            Op::Status,
             Op::Logs { name: "ema".to_owned(), lines: 100, follow: true },
             Op::Pause { name: "ema".to_owned() },
             Op::Resume { name: "ema".to_owned() },
             Op::Reload { name: "ema".to_owned() },
             Op::Reconfigure,
+            Op::Tail { topics: vec!["kline.1m.BTCUSDT".to_owned()], updates: false },
         ];
         for op in requests {
             let text = to_string(&Request::from(op.clone())).unwrap();

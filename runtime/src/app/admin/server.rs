@@ -1,6 +1,9 @@
 //! The server side: checks the user of a connection, reads its request and answers. Connections are bounded in number,
 //! size and time.
 
+mod status;
+mod tail;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +100,11 @@ async fn serve_connection(stream: UnixStream, controls: &Arc<Controls>) -> io::R
         }
         Ok(Op::Logs { name, lines, follow }) => match controls.commander(&name) {
             Ok(_) => connection.logs(&name, lines, follow).await,
+            Err(error) => connection.send(Answer::Error(error)).await,
+        },
+        Ok(Op::Status) => connection.send(Answer::Status(Box::new(status::status(&controls.observed)))).await,
+        Ok(Op::Tail { topics, updates }) => match tail::selection(&controls.observed, &topics, updates) {
+            Ok(selection) => connection.tail(controls.observed.hub.taps().open(selection)).await,
             Err(error) => connection.send(Answer::Error(error)).await,
         },
         Ok(Op::Reconfigure) => {
@@ -207,7 +215,9 @@ impl Controls {
                 let sha256 = self.reloader.reload(name)?;
                 return Ok(format!("{name} runs its component of sha256 {sha256}"));
             }
-            Op::List | Op::Logs { .. } | Op::Reconfigure => return Err("not an order".to_owned()),
+            Op::List | Op::Status | Op::Logs { .. } | Op::Tail { .. } | Op::Reconfigure => {
+                return Err("not an order".to_owned());
+            }
         };
         info!(consumer = name, ?order, "order received");
         self.commander(name)?.order(order).map_err(|error| format!("{name}: {error}"))?;
@@ -238,5 +248,6 @@ fn row(seen: &ObservedConsumer) -> ConsumerStatus {
         memory: footprint.map(|footprint| footprint.memory),
         loaded: footprint.map(|footprint| footprint.loaded),
         version: seen.view.stats.version(),
+        lag: status::delays(&seen.view.stats.waited()),
     }
 }

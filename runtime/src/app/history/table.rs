@@ -6,7 +6,7 @@ use klines_delivery::encode::{CsvColumn, CsvScales, csv, csv_padded};
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
 
-use super::utc;
+use crate::app::utc;
 
 /// The columns after the time.
 const COLUMNS: [CsvColumn; 7] = [

@@ -3,7 +3,7 @@
 use rustix::time::{ClockId, clock_gettime};
 
 /// Returns the resident memory in bytes; Linux only.
-pub(super) fn resident_memory() -> Option<u64> {
+pub fn resident_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
@@ -11,7 +11,7 @@ pub(super) fn resident_memory() -> Option<u64> {
 }
 
 /// Returns the CPU time of all threads in seconds.
-pub(super) fn cpu_seconds() -> f64 {
+pub fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     #[expect(clippy::cast_precision_loss, reason = "a metric needs no more precision")]
     let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;

@@ -30,7 +30,13 @@ pub struct Parts<'a> {
 /// # Errors
 /// What to write instead.
 pub fn split(name: &str, first: Category) -> Result<Parts<'_>, String> {
-    let (values, prefix, rest) = prefix(name)?;
+    let (values, rest) = match name.strip_prefix("kline.") {
+        Some(rest) => (None, rest),
+        None => {
+            let (consumer, series, rest) = values_of(name)?;
+            (Some((consumer, series)), rest)
+        }
+    };
     let Some((interval, symbol)) = rest.split_once('.') else {
         return Err(form_of(values.is_some()));
     };
@@ -38,7 +44,8 @@ pub fn split(name: &str, first: Category) -> Result<Parts<'_>, String> {
         Some((category, symbol)) => {
             let category: Category = category.parse().map_err(|_| format!("unknown category `{category}`"))?;
             if category == first && symbol != EVERY {
-                let right = format!("{prefix}.{interval}.{symbol}");
+                let before = name.strip_suffix(rest).unwrap_or_default();
+                let right = format!("{before}{interval}.{symbol}");
                 return Err(format!("{category} is the first category and is not written: {right}"));
             }
             (Some(category), symbol)
@@ -48,18 +55,13 @@ pub fn split(name: &str, first: Category) -> Result<Parts<'_>, String> {
     Ok(Parts { values, interval, category, symbol })
 }
 
-/// Returns the consumer and the name of values, all that is before the interval, and the rest.
-fn prefix(name: &str) -> Result<(Option<(&str, &str)>, &str, &str), String> {
-    if let Some(rest) = name.strip_prefix("kline.") {
-        return Ok((None, "kline", rest));
+/// Returns the consumer, its name of the series, and the rest of the name of a topic of values.
+fn values_of(name: &str) -> Result<(&str, &str, &str), String> {
+    let mut parts = name.strip_prefix("ext.").ok_or_else(|| form_of(false))?.splitn(3, '.');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(consumer), Some(series), Some(rest)) => Ok((consumer, series, rest)),
+        _ => Err(form_of(true)),
     }
-    let parts = name.strip_prefix("ext.").ok_or_else(|| form_of(false))?;
-    let mut parts = parts.splitn(3, '.');
-    let (Some(consumer), Some(series), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(form_of(true));
-    };
-    let prefix = name.strip_suffix(rest).unwrap_or(name).trim_end_matches('.');
-    Ok((Some((consumer, series)), prefix, rest))
 }
 
 fn form_of(is_value: bool) -> String {

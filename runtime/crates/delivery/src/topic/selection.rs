@@ -93,6 +93,11 @@ impl Known<'_> {
             part(parts.symbol, |text| Symbol::new(text).map_err(|error| format!("`{text}` is not a symbol: {error}")))?;
         // Without a symbol, that is one of every category.
         let category = parts.category.or(symbol.as_ref().map(|_| self.first));
+        if let Some(category) = category
+            && !self.catalog.symbols().iter().any(|(known, _)| *known == category)
+        {
+            return Err(format!("no symbol of {category} is watched here"));
+        }
         if let (Some(category), Some(symbol)) = (category, &symbol)
             && !self.catalog.knows(category, symbol)
         {
@@ -179,6 +184,7 @@ mod tests {
             ("kline.60s.BTCUSDT", "write `1m`"),
             ("kline.1m.SOLUSDT", "symbol `SOLUSDT` of linear is not watched here"),
             ("kline.1m.btc", "is not a symbol"),
+            ("kline.1m.inverse:*", "no symbol of inverse is watched here"),
             ("ext.nobody.rsi.1m.BTCUSDT", "no consumer `nobody` runs here, but console, mine"),
             ("ext.mine.RSI.1m.BTCUSDT", "`RSI` is not the name of a series"),
         ] {

@@ -36,7 +36,7 @@ fn first_shown(selected: usize, room: usize) -> usize {
 }
 
 /// Returns the heading of a list, with what it is sorted by and filtered.
-fn title(board: &Board, columns: String, (focus, list, sorts): (Focus, &List, &[&str]), theme: Theme) -> Line<'static> {
+fn title(board: &Board, columns: &str, (focus, list, sorts): (Focus, &List, &[&str]), theme: Theme) -> Line<'static> {
     let has_keys = board.focus == focus;
     let mark = if has_keys { MARK } else { NO_MARK };
     let filter = if has_keys && !board.filter.is_empty() { format!(" with {}", board.filter) } else { String::new() };
@@ -54,7 +54,7 @@ fn title(board: &Board, columns: String, (focus, list, sorts): (Focus, &List, &[
 pub(super) fn consumers(board: &Board, width: usize, room: usize, theme: Theme) -> Vec<Line<'static>> {
     let is_wide = width >= WIDE_FROM;
     let columns = heading(&CONSUMERS) + &if is_wide { heading(&WIDE_CONSUMERS) } else { String::new() };
-    let mut lines = vec![title(board, columns, (Focus::Consumers, &board.consumers, &CONSUMER_SORTS), theme)];
+    let mut lines = vec![title(board, &columns, (Focus::Consumers, &board.consumers, &CONSUMER_SORTS), theme)];
     let rows = board.shown_consumers();
     let names: Vec<String> = rows.iter().map(|row| row.name.clone()).collect();
     let selected = board.consumers.position(&names).unwrap_or(0);
@@ -114,7 +114,7 @@ pub(super) fn symbols(board: &Board, width: usize, room: usize, theme: Theme) ->
     let columns = heading(&SYMBOLS) + &if is_wide { heading(&WIDE_SYMBOLS) } else { String::new() };
     let bars = width.saturating_sub(columns.chars().count() + NO_MARK.len()).min(SECONDS);
     let columns = format!("{columns}LAST {bars} s");
-    let mut lines = vec![title(board, columns, (Focus::Symbols, &board.symbols, &SYMBOL_SORTS), theme)];
+    let mut lines = vec![title(board, &columns, (Focus::Symbols, &board.symbols, &SYMBOL_SORTS), theme)];
     let rows = board.shown_symbols();
     let names: Vec<String> = rows.iter().map(|(name, _)| (*name).to_owned()).collect();
     let selected = board.symbols.position(&names).unwrap_or(0);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 pub(super) const SECONDS: usize = 60;
 /// The seconds over which the rate is the mean.
 const RATE_OVER: usize = 10;
-/// Windows of a symbol whose trades are told apart: that which is open, and that which waits for late trades.
+/// Windows of a symbol whose trades are counted apart: that which is open, and that which waits for late trades.
 const WINDOWS: usize = 2;
 /// Largest number of symbols; the exchange has fewer.
 const MAX_SYMBOLS: usize = 10_000;

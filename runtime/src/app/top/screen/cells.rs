@@ -12,7 +12,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 /// Bytes of a cell that are shown.
 const MAX_CELL: usize = 200;
 
-/// How things are told apart.
+/// How things are distinguished.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Theme {
     pub(super) has_colors: bool,

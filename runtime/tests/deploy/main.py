@@ -24,7 +24,7 @@ DEPLOY = ROOT / "deploy"
 COMPONENTS = ROOT / "target/components"
 PATIENCE = 120
 
-KLINES, PROMETHEUS, FACTOR = sys.argv[1], sys.argv[2], float(sys.argv[3])
+KLINES, PROMETHEUS, FACTOR = Path(sys.argv[1]).resolve(), sys.argv[2], float(sys.argv[3])
 started = []
 
 

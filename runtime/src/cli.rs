@@ -117,7 +117,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Show feeds, symbols and consumers of a run live in the terminal
     Top(TopArgs),
-    /// Check the machine, the network and the files that a run needs, and say what mends what is wrong
+    /// Check the machine, the network and the files that a run needs, and say what fixes what is wrong
     Doctor(DoctorArgs),
     /// Make klines from recorded trades, as fast as the recording can be read
     Replay(ReplayArgs),

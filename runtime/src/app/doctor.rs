@@ -1,4 +1,4 @@
-//! `klines doctor`: checks the machine, the network and the files that a run needs, and says what mends what is wrong.
+//! `klines doctor`: checks the machine, the network and the files that a run needs, and says what fixes what is wrong.
 //! Starts nothing and changes nothing.
 
 mod certificate;
@@ -69,8 +69,8 @@ fn run(config: &Config) -> Finding {
         Ok(_) => Finding::warning(name, format!("what answers in {shown} is another version"), "restart it"),
         Err(ClientError::NotRunning(_)) => Finding::ok(name, format!("no run answers in {shown}")),
         Err(error) => {
-            let mend = "look at the log of the run, or at who else uses this data_dir";
-            Finding::warning(name, error.to_string(), mend)
+            let fix = "look at the log of the run, or at who else uses this data_dir";
+            Finding::warning(name, error.to_string(), fix)
         }
     }
 }

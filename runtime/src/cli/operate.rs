@@ -51,7 +51,7 @@ pub enum TailFormat {
 #[command(after_help = "\
 Checks the versions, the configuration, whether a run answers, data_dir and its disk, the limit on open files, the store, \
 the certificate of the websocket consumer, the exchange's REST API and streams, the local clock by the exchange's, and \
-Redis. Each line is ok, a warning or a problem with what mends it. Starts nothing and changes nothing; without a network \
+Redis. Each line is ok, a warning or a problem with what fixes it. Starts nothing and changes nothing; without a network \
 it says what could not be reached.
 
 Exit codes: 0 no problem, 1 at least one problem.

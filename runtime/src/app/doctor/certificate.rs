@@ -25,11 +25,11 @@ pub(super) fn check(config: &Config, now: Millis) -> Option<Finding> {
 
 fn judge(end: Millis, now: Millis, file: &str) -> Finding {
     let (days, date) = ((end - now).div_euclid(DAY), utc::text(end, "%Y-%m-%d %H:%M"));
-    let mend = "renew it; a run takes the new files within seconds (`klines tls self-signed` creates one)";
+    let fix = "renew it; a run takes the new files within seconds (`klines tls self-signed` creates one)";
     if end <= now {
-        Finding::problem(NAME, format!("{file} is not valid since {date} UTC"), mend)
+        Finding::problem(NAME, format!("{file} is not valid since {date} UTC"), fix)
     } else if days < SOON {
-        Finding::warning(NAME, format!("{file} is valid until {date} UTC, {days} more days"), mend)
+        Finding::warning(NAME, format!("{file} is valid until {date} UTC, {days} more days"), fix)
     } else {
         Finding::ok(NAME, format!("{file} is valid until {date} UTC, {days} more days"))
     }

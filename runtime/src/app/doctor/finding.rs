@@ -25,21 +25,21 @@ pub(super) struct Finding {
     pub(super) state: State,
     /// What was found.
     pub(super) text: String,
-    /// What mends it; empty if nothing is wrong.
-    pub(super) mend: String,
+    /// What fixes it; empty if nothing is wrong.
+    pub(super) fix: String,
 }
 
 impl Finding {
     pub(super) fn ok(name: &'static str, text: impl Into<String>) -> Self {
-        Self { name, state: State::Ok, text: shown(text), mend: String::new() }
+        Self { name, state: State::Ok, text: shown(text), fix: String::new() }
     }
 
-    pub(super) fn warning(name: &'static str, text: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { name, state: State::Warning, text: shown(text), mend: shown(mend) }
+    pub(super) fn warning(name: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name, state: State::Warning, text: shown(text), fix: shown(fix) }
     }
 
-    pub(super) fn problem(name: &'static str, text: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { name, state: State::Problem, text: shown(text), mend: shown(mend) }
+    pub(super) fn problem(name: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name, state: State::Problem, text: shown(text), fix: shown(fix) }
     }
 }
 
@@ -66,15 +66,15 @@ impl State {
     }
 }
 
-/// Returns a line for each finding, one for what mends it, and one for all.
+/// Returns a line for each finding, one for what fixes it, and one for all.
 pub(super) fn text(findings: &[Finding], color: bool) -> String {
     let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or_default();
     let mut text = String::new();
-    for Finding { name, state, text: found, mend } in findings {
+    for Finding { name, state, text: found, fix } in findings {
         let (begin, end) = if color { (state.color(), "\u{1b}[0m") } else { ("", "") };
         text.push_str(&format!("{begin}{:<7}{end}  {name:<width$}  {found}\n", state.as_str()));
-        if !mend.is_empty() {
-            text.push_str(&format!("{:7}  {:width$}  fix: {mend}\n", "", ""));
+        if !fix.is_empty() {
+            text.push_str(&format!("{:7}  {:width$}  fix: {fix}\n", "", ""));
         }
     }
     let count = |state: State| findings.iter().filter(|finding| finding.state == state).count();

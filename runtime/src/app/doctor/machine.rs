@@ -39,9 +39,9 @@ pub(super) fn check(config: &Config) -> [Finding; 3] {
 fn data_dir(folder: &Path) -> Finding {
     let (name, shown) = ("data_dir", folder.display());
     let may_write = |folder: &Path| access(folder, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK);
-    let mend = "give the folder to the user who runs klines, or set data_dir";
+    let fix = "give the folder to the user who runs klines, or set data_dir";
     let mode = match fs::metadata(folder) {
-        Ok(found) if !found.is_dir() => return Finding::problem(name, format!("{shown} is not a folder"), mend),
+        Ok(found) if !found.is_dir() => return Finding::problem(name, format!("{shown} is not a folder"), fix),
         Ok(found) => found.permissions().mode() & 0o777,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let parent = existing(folder);
@@ -49,14 +49,14 @@ fn data_dir(folder: &Path) -> Finding {
                 Ok(()) => Finding::ok(name, format!("{shown} does not exist yet; the first run creates it")),
                 Err(error) => {
                     let found = format!("{shown} cannot be created in {}: {error}", parent.display());
-                    Finding::problem(name, found, mend)
+                    Finding::problem(name, found, fix)
                 }
             };
         }
-        Err(error) => return Finding::problem(name, format!("{shown}: {error}"), mend),
+        Err(error) => return Finding::problem(name, format!("{shown}: {error}"), fix),
     };
     match may_write(folder) {
-        Err(error) => Finding::problem(name, format!("{shown} cannot be written: {error}"), mend),
+        Err(error) => Finding::problem(name, format!("{shown} cannot be written: {error}"), fix),
         Ok(()) if mode & 0o022 != 0 => {
             let found = format!("other users may write in {shown} (mode {mode:04o})");
             Finding::warning(name, found, format!("run `chmod go-w {shown}`"))
@@ -110,8 +110,8 @@ fn open_files(limit: Option<u64>, needed: u64) -> Finding {
     match limit {
         Some(limit) if limit < needed => {
             let found = format!("the limit is {limit}, and this configuration may need {needed}");
-            let mend = "raise the hard limit (`ulimit -Hn`, LimitNOFILE of systemd), or lower websocket.connections";
-            Finding::problem(name, found, mend)
+            let fix = "raise the hard limit (`ulimit -Hn`, LimitNOFILE of systemd), or lower websocket.connections";
+            Finding::problem(name, found, fix)
         }
         Some(limit) => Finding::ok(name, format!("the limit is {limit}, this configuration may need {needed}")),
         None => Finding::ok(name, format!("there is no limit, this configuration may need {needed}")),
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(state(200 << 20, 0), State::Problem);
         let found = room(3 << 30, 1 << 20, 8 << 30);
         assert_eq!(found.text, "3.00 GiB are free, data_dir uses 1.00 MiB, the store may grow by 8.00 GiB");
-        assert!(found.mend.contains("max_size in [store]"));
+        assert!(found.fix.contains("max_size in [store]"));
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
         };
         assert_eq!(with(0o700).state, State::Ok);
         let open = with(0o722);
-        assert_eq!((open.state, open.mend), (State::Warning, format!("run `chmod go-w {}`", folder.display())));
+        assert_eq!((open.state, open.fix), (State::Warning, format!("run `chmod go-w {}`", folder.display())));
         let file = home.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(data_dir(&file).text.ends_with("is not a folder"));

@@ -19,7 +19,7 @@ const CLOCK: &str = "clock";
 const REST: &str = "exchange REST";
 const STREAM: &str = "exchange stream";
 const REDIS: &str = "redis";
-/// What mends most of what keeps the exchange from being reached.
+/// What fixes most of what keeps the exchange from being reached.
 const NETWORK: &str =
     "check the network, the firewall, the proxy variables, and ws_url, rest_url and testnet in [exchange]";
 /// A clock that is off by more is worth a warning.
@@ -73,10 +73,10 @@ async fn rest(wanted: &BybitConfig, dialer: &Dialer) -> Vec<Finding> {
 fn skew(ahead: Millis, took: Millis) -> Finding {
     let which = if ahead >= 0 { "ahead of" } else { "behind" };
     let found = format!("{} ms {which} the exchange's, to {} ms", ahead.abs(), took / 2 + 1);
-    let mend = "synchronise the clock of this machine (timedatectl set-ntp true, chrony)";
+    let fix = "synchronise the clock of this machine (timedatectl set-ntp true, chrony)";
     match ahead.abs() - took / 2 {
-        off if off > FAR_OFF => Finding::problem(CLOCK, found, mend),
-        off if off > OFF => Finding::warning(CLOCK, found, mend),
+        off if off > FAR_OFF => Finding::problem(CLOCK, found, fix),
+        off if off > OFF => Finding::warning(CLOCK, found, fix),
         _ => Finding::ok(CLOCK, found),
     }
 }
@@ -118,8 +118,8 @@ async fn redis(config: &Config) -> Option<Finding> {
     Some(match address.check().await {
         Ok(()) => Finding::ok(REDIS, format!("{shown} answers and accepts the credentials")),
         Err(trouble) => {
-            let mend = "start Redis, or correct REDIS_URL; klines wait on disk meanwhile";
-            Finding::problem(REDIS, format!("{shown}: {trouble}"), mend)
+            let fix = "start Redis, or correct REDIS_URL; klines wait on disk meanwhile";
+            Finding::problem(REDIS, format!("{shown}: {trouble}"), fix)
         }
     })
 }

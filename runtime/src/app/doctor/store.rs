@@ -20,8 +20,8 @@ pub(super) fn check(config: &Config) -> Finding {
             Finding::ok(name, format!("{shown} can be read: {}", counted(blocks + found.in_log, "kline")))
         }
         Err(error) => {
-            let mend = "`klines store verify` says more; move the file away to begin a new store";
-            Finding::problem(name, format!("{shown} cannot be read: {error}"), mend)
+            let fix = "`klines store verify` says more; move the file away to begin a new store";
+            Finding::problem(name, format!("{shown} cannot be read: {error}"), fix)
         }
     }
 }

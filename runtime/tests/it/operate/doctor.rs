@@ -16,7 +16,7 @@ fn checks(ended: &Ended) -> BTreeMap<String, (String, String)> {
     let text = |check: &Value, key: &str| check[key].as_str().unwrap().to_owned();
     let checks = answer["checks"].as_array().unwrap().iter();
     checks
-        .map(|check| (text(check, "name"), (text(check, "state"), text(check, "text") + " | " + &text(check, "mend"))))
+        .map(|check| (text(check, "name"), (text(check, "state"), text(check, "text") + " | " + &text(check, "fix"))))
         .collect()
 }
 

@@ -96,7 +96,7 @@ fn record(config: &Config, hub: &Hub, earlier: &EarlierSlot) -> Option<Recording
     let limits = Limits { retain: Box::new(move |interval| retain.of(interval)), max_bytes };
     let begun = || -> Result<Recording, StoreError> {
         let random = getrandom::u64().map_err(|error| StoreError::of_file(&path, &std::io::Error::other(error)))?;
-        let (recorder, left) = Recorder::start(&path, origin(config), limits, (hub, random))?;
+        let (recorder, left) = Recorder::start(&path, origin(config), limits, (hub, random, config.klines.repair))?;
         let recording = Recording { recorder, path: path.clone(), left };
         let has_clients = |consumer: &Consumer| consumer.component == Component::Native(Native::WebSocket);
         if config.consumers.iter().any(has_clients) {

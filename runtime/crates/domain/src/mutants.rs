@@ -72,11 +72,15 @@ pub enum Mutant {
     ReplayTooLate,
     /// A crash while the disk is full counts like any other.
     FullDiskForgotten,
+    /// What a process has not repaired before its end is not repaired by the next one either.
+    HoleForgotten,
+    /// A kline that may have been published before each of two crashes counts once.
+    CrashNotCounted,
 }
 
 impl Mutant {
     /// All mistakes.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::LossIgnored,
         Self::LossDiscovered,
         Self::CoveredTooSoon,
@@ -111,6 +115,8 @@ impl Mutant {
         Self::PositionAhead,
         Self::ReplayTooLate,
         Self::FullDiskForgotten,
+        Self::HoleForgotten,
+        Self::CrashNotCounted,
     ];
 
     /// Returns whether this mistake is made.

@@ -5,19 +5,21 @@
 //! connection is certain to have delivered everything, the kline is there and complete.
 
 mod delivery;
+mod required;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use klines_domain::aggregator::Tally;
 use klines_domain::kline::{Kline, Quality};
-use klines_domain::time::{MINUTE, Millis, SECOND};
+use klines_domain::time::{ExchangeMillis, MINUTE, Millis, SECOND};
 
 use self::delivery::{CLOSING, Delivery, certain};
+use self::required::{demand, knowable, may_be_superseded, reaches, recent_trades_reach};
 use super::Outcome;
 use super::market::TapeTrade;
 use super::oracle::windows::Windows;
 use super::oracle::{self, Row};
-use super::plan::{Fault, Kind, Life, Plan};
+use super::plan::{Life, Plan};
 
 /// How long after the last fault everything works again: an exchange that is mute is noticed after 45 s, and twice that
 /// if the first new connection brought no data either.
@@ -31,6 +33,8 @@ const SHOWN: usize = 10;
 
 /// A series by its symbol and interval.
 type Series = (String, String);
+/// A window by its series and start.
+type Window = (Series, Millis);
 
 /// What was said and delivered in a run.
 pub struct Checker {
@@ -42,11 +46,14 @@ pub struct Checker {
     open: Vec<Kline>,
     /// Since when the client knows that symbols have ended, by their names.
     ended: BTreeMap<String, Millis>,
-    /// After a crash: the first kline of a window that ended before this time counts as a revision.
+    /// The klines that the process has found, and the windows of which it has published one.
+    stored: BTreeMap<Window, Kline>,
+    published: BTreeSet<Window>,
+    /// How many processes have published klines of a window that were not stored.
+    lost: BTreeMap<Window, u32>,
+    /// How many processes have crashed, and the time before which windows can have had klines that the process does not know.
+    crashes: u32,
     lost_before: Millis,
-    /// The first moment after what was stored of each series, and the klines that were emitted and not stored.
-    stored: BTreeMap<Series, Millis>,
-    lost: BTreeSet<(Series, Millis)>,
     faults: Vec<String>,
 }
 
@@ -58,9 +65,11 @@ impl Checker {
             sequences: BTreeMap::new(),
             open: Vec::new(),
             ended: BTreeMap::new(),
-            lost_before: Millis::MIN,
             stored: BTreeMap::new(),
-            lost: BTreeSet::new(),
+            published: BTreeSet::new(),
+            lost: BTreeMap::new(),
+            crashes: 0,
+            lost_before: Millis::MIN,
             faults: Vec::new(),
         }
     }
@@ -136,19 +145,24 @@ impl Checker {
         }
         *sequence = kline.sequence;
         let known = self.klines.entry(series.clone()).or_default().insert(kline.start, kline.clone());
-        let was_lost = self.lost.remove(&(series.clone(), kline.start));
-        let expected = match known {
-            // Revision 0 was published, and more is not known.
-            Some(_) if was_lost => 1,
-            Some(known) => known.revision + 1,
-            None => u32::from(kline.end < self.lost_before),
-        };
-        if self.stored.get(&series).is_some_and(|next| kline.start < *next) {
+        let window = (series.clone(), kline.start);
+        let stored = self.stored.get(&window);
+        if stored.is_some_and(is_right) {
             self.faults.push(format!("{series:?} {}: had a kline before the process ended", kline.start));
         }
-        if kline.revision != expected {
-            self.faults.push(format!("{series:?} {}: revision {}, not {expected}", kline.start, kline.revision));
+        let stored = stored.map_or(0, |stored| stored.revision + 1);
+        let (least, most) = if self.published.contains(&window) {
+            let next = known.map_or(0, |known| known.revision + 1);
+            (next, next)
+        } else {
+            // After a crash, a process does not know everything that was published.
+            let crashes = if kline.end < self.lost_before { self.crashes } else { 0 };
+            (stored + self.lost.get(&window).copied().unwrap_or(0), stored + crashes)
+        };
+        if !(least..=most).contains(&kline.revision) {
+            self.faults.push(format!("{series:?} {}: revision {}, not {least} to {most}", kline.start, kline.revision));
         }
+        self.published.insert(window);
     }
 
     /// Something is wrong that was found elsewhere.
@@ -164,18 +178,23 @@ impl Checker {
         }
     }
 
-    /// Another process begins, which knows the klines that were stored.
-    pub fn restarted<'a>(&mut self, stored: impl Iterator<Item = &'a Kline>, lost_before: Millis) {
-        let all = self.klines.iter().flat_map(|(series, klines)| klines.keys().map(|start| (series.clone(), *start)));
-        (self.lost, self.lost_before) = (all.collect(), lost_before);
+    /// Another process begins, which knows the klines that were stored, how many crashes there were, and until when klines may
+    /// have been published without being stored.
+    pub fn restarted<'a>(&mut self, stored: impl Iterator<Item = &'a Kline>, crashes: &[ExchangeMillis]) {
+        self.crashes = u32::try_from(crashes.len()).unwrap_or(u32::MAX);
+        self.lost_before = crashes.iter().map(|crash| crash.get()).max().unwrap_or(Millis::MIN);
         self.sequences.clear();
         for kline in stored {
             let series = series_of(kline);
-            self.lost.remove(&(series.clone(), kline.start));
             let sequence = self.sequences.entry(series.clone()).or_default();
             *sequence = kline.sequence.max(*sequence);
-            let next = self.stored.entry(series).or_default();
-            *next = (kline.end + 1).max(*next);
+            self.stored.insert((series, kline.start), kline.clone());
+        }
+        for window in std::mem::take(&mut self.published) {
+            let last = self.klines.get(&window.0).and_then(|klines| klines.get(&window.1)).map(|kline| kline.revision);
+            if last > self.stored.get(&window).map(|kline| kline.revision) {
+                *self.lost.entry(window).or_default() += 1;
+            }
         }
     }
 
@@ -216,9 +235,13 @@ impl Checker {
                 let none = BTreeMap::new();
                 let klines = self.klines.get(&((*name).to_owned(), interval.to_owned())).unwrap_or(&none);
                 let mut demanded = demand(&spans, tape, windows);
+                let series = ((*name).to_owned(), interval.to_owned());
                 demanded.retain(|start| {
                     let end = windows.next(*start) - 1;
-                    is_alive(plan, symbol, *start, end)
+                    // What was delivered to a process that could not store it is up to the recent trades.
+                    let is_lost = self.lost.contains_key(&(series.clone(), *start));
+                    !is_lost
+                        && is_alive(plan, symbol, *start, end)
                         && !plan.steps.unsettles(*start, end)
                         && !may_be_superseded(plan, windows, *start)
                 });
@@ -249,15 +272,19 @@ impl Checker {
                 let none = BTreeMap::new();
                 let klines = self.klines.get(&((*name).to_owned(), interval.to_owned())).unwrap_or(&none);
                 let is_reached = recent_trades_reach(plan, tape);
-                let is_stored = self.stored.keys().any(|(symbol, _)| symbol == name);
-                let began = plan.restart.map(|restart| restart.until + STARTING);
+                let series = ((*name).to_owned(), interval.to_owned());
+                let of_series = self.stored.range((series.clone(), Millis::MIN)..=(series, Millis::MAX));
+                let stored: BTreeMap<Millis, &Kline> = of_series.map(|((_, start), kline)| (*start, kline)).collect();
+                let first = stored.keys().next();
+                let began = plan.restarts.last().map(|restart| restart.until + STARTING);
                 let mut starts = knowable(plan, tape, windows, is_reached);
                 starts.retain(|start| {
                     let end = windows.next(*start) - 1;
-                    // What a process has published before its end is not repaired by the next one, which knows nothing of
-                    // symbols of which nothing was stored.
-                    let known = if is_stored { plan.restart.map(|restart| restart.at) } else { began };
-                    let is_done = known.is_some_and(|known| end < known);
+                    // A process knows nothing of what was before the first kline that was stored of a series, or of a doubt
+                    // that was not.
+                    let is_unknown = first.is_none_or(|first| start < first)
+                        || stored.get(start).is_some_and(|kline| is_right(kline));
+                    let is_done = is_unknown && began.is_some_and(|began| end < began);
                     !plan.is_refused(symbol) && !plan.steps.repeats(*start, end) && !is_done
                 });
                 required += starts.len();
@@ -282,42 +309,6 @@ impl Checker {
         }
         required
     }
-}
-
-/// Returns the starts of the windows that must be right: those of whole minutes, and if the recent trades reach back to
-/// every gap, all others. They end after the start, and the faults of the feed and of the requests were over for long
-/// enough when the run ended.
-fn knowable(plan: &Plan, tape: &[TapeTrade], windows: Windows, is_reached: bool) -> Vec<Millis> {
-    let mut starts = Vec::new();
-    let is_filled = windows.is_filled();
-    if !windows.is_whole() && !is_reached {
-        return starts;
-    }
-    let mut start = windows.start_of(plan.start + STARTING);
-    let end = plan.exchange(plan.healed + RECOVERY).min(plan.exchange(plan.end) - RECOVERY);
-    while windows.next(start) <= end {
-        let is_traded = || oracle::row(tape, start, windows.next(start) - 1).is_some_and(|row| row.trades > 0);
-        if tape.first().is_some_and(|trade| trade.time < start) && (is_filled || is_traded()) {
-            starts.push(start);
-        }
-        start = windows.next(start);
-    }
-    starts
-}
-
-/// Returns whether one answer has all trades since the beginning of a window.
-fn reaches(plan: &Plan, tape: &[TapeTrade], start: Millis) -> bool {
-    tape.len() - tape.partition_point(|trade| trade.time < start) < plan.recent_trades
-}
-
-/// Returns whether one answer has all trades of the run, and nothing can make it useless.
-fn recent_trades_reach(plan: &Plan, tape: &[TapeTrade]) -> bool {
-    let first = tape.partition_point(|trade| trade.time < plan.start);
-    let holds_back = |fault: &Fault| matches!(fault.kind, Kind::Stall | Kind::Pause);
-    tape.len() - first < plan.recent_trades
-        && plan.steps.0.is_empty()
-        && plan.rest_faults.is_empty()
-        && !plan.faults.iter().any(holds_back)
 }
 
 /// Compares the kline of a window that was open at the end with what the exchange had: the last trades may be on their
@@ -359,6 +350,10 @@ fn intervals(plan: &Plan) -> impl Iterator<Item = (&'static str, Windows)> {
     plan.intervals.iter().filter_map(|interval| Some((*interval, Windows::of(interval)?)))
 }
 
+fn is_right(kline: &Kline) -> bool {
+    matches!(kline.quality, Quality::Complete | Quality::Repaired)
+}
+
 fn series_of(kline: &Kline) -> Series {
     (kline.series.symbol.to_string(), kline.series.interval.to_string())
 }
@@ -378,7 +373,7 @@ fn is_alive(plan: &Plan, symbol: usize, start: Millis, end: Millis) -> bool {
         .dead
         .is_some_and(|dead| dead.symbol == symbol && start < dead.at + RECOVERY && end + LONGEST_TRANSIT > dead.at);
     // Flat klines that were withheld because lists omitted the symbol are up to the process that has withheld them.
-    let is_withheld = plan.restart.is_some_and(|restart| start < restart.at && end + MINUTE > life.omitted.0)
+    let is_withheld = plan.restarts.iter().any(|restart| start < restart.at && end + MINUTE > life.omitted.0)
         && life.omitted != Life::WHOLE.omitted;
     start >= listed && end < ended && !is_dead && !is_withheld
 }
@@ -386,12 +381,8 @@ fn is_alive(plan: &Plan, symbol: usize, start: Millis, end: Millis) -> bool {
 /// Returns whether a process has closed a window on a connection whose silence it did not live to notice: nothing corrects
 /// that afterwards.
 fn may_be_unnoticed(kline: &Kline, plan: &Plan) -> bool {
-    let Some(at) = plan.restart.map(|restart| restart.at) else { return false };
-    let is_silent = |fault: &Fault| {
-        let until = if matches!(fault.kind, Kind::Mute | Kind::HalfOpen) { Millis::MAX } else { fault.until };
-        fault.kind != Kind::Drop && fault.from < at && until > at - RECOVERY
-    };
-    kline.end < at && kline.end > at - RECOVERY && plan.faults.iter().any(is_silent)
+    let is_near = |at: Millis| kline.end < at && kline.end > at - RECOVERY && plan.is_silent_at(at, RECOVERY);
+    plan.restarts.iter().any(|restart| is_near(restart.at))
 }
 
 /// Compares a kline with what the exchange had.
@@ -440,36 +431,6 @@ fn said(kline: &Kline) -> Row {
         trades: kline.trades,
         last_trade_time: kline.last_trade_time,
     }
-}
-
-/// Returns the starts of the windows that must be complete: everything in them was delivered, and so was a trade before
-/// them, with which they open.
-fn demand(spans: &[(Millis, Millis)], tape: &[TapeTrade], windows: Windows) -> Vec<Millis> {
-    let mut starts = Vec::new();
-    let is_filled = windows.is_filled();
-    for (from, to) in spans {
-        let Some(before) = tape.get(tape.partition_point(|trade| trade.time < *from)) else { continue };
-        let mut start = windows.next(windows.start_of(before.time));
-        while windows.next(start) - 1 < *to {
-            let end = windows.next(start) - 1;
-            let is_traded = || oracle::row(tape, start, end).is_some_and(|row| row.trades > 0);
-            if is_filled || is_traded() {
-                starts.push(start);
-            }
-            start = windows.next(start);
-        }
-    }
-    starts
-}
-
-/// Returns whether trades of a window shorter than a minute can have come after the candle of their minute was taken.
-fn may_be_superseded(plan: &Plan, windows: Windows, start: Millis) -> bool {
-    let minute = start - start % MINUTE;
-    let holds_back = |fault: &&Fault| matches!(fault.kind, Kind::Stall | Kind::Pause);
-    let mut late = plan.faults.iter().filter(holds_back);
-    let is_near = |fault: &Fault| fault.from < minute + MINUTE + SECOND && fault.until > minute + MINUTE;
-    // Where the exchange's clock is put, its minutes are at other times.
-    plan.is_repaired && !windows.is_whole() && late.any(|fault| !plan.steps.0.is_empty() || is_near(fault))
 }
 
 /// Returns the connections that do not deliver although everything has worked for long enough.

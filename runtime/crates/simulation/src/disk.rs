@@ -44,7 +44,9 @@ pub struct Published {
 /// The disk after the end of a process.
 pub struct Disk {
     folder: TempDir,
-    /// The klines that were committed, with the number of their batch.
+    /// The klines of the processes before it.
+    stored: Vec<Arc<Kline>>,
+    /// The klines that it has committed, with the number of their batch.
     committed: Vec<(u64, Arc<Kline>)>,
     /// How many batches each consumer has acknowledged.
     acknowledged: Vec<u64>,
@@ -61,48 +63,61 @@ pub struct Found {
 }
 
 impl Disk {
-    /// Stores what a process has published until its end. The local clock was `ahead` of the exchange's.
-    pub fn write(restart: Restart, published: &[Published], (seed, ahead): (u64, Millis)) -> anyhow::Result<Self> {
-        let folder = TempDir::new()?;
+    /// Stores what a process has published until its end, behind what those before it have left. The local clock was `ahead` of
+    /// the exchange's.
+    pub fn write(
+        before: Option<Self>,
+        restart: Restart,
+        published: &[Published],
+        (seed, ahead): (u64, Millis),
+    ) -> anyhow::Result<Self> {
+        let is_first = before.is_none();
+        let stored = before.as_ref().map_or_else(Vec::new, Self::stored);
+        let folder = before.map_or_else(TempDir::new, |before| Ok(before.folder))?;
         let mut rng = Rng::with_seed(seed ^ 0xd15c);
         let acknowledged = acknowledgements(published, restart.at, &mut rng);
         let path = folder.path().join(file::FILE);
-        let mut thread = Thread {
-            writer: Writer::open(&path, ORIGIN, Limits::none())?,
-            marks: Marks::new(0),
-            acknowledged: &acknowledged,
-            ahead,
-            committed: Vec::new(),
-        };
-        thread.writer.begin_run(seed)?;
+        let mut writer = Writer::open(&path, ORIGIN, Limits::none())?;
+        // Later ones have begun when they have read it.
+        if is_first {
+            writer.begin_run(seed, 0)?;
+        }
+        let marks = Marks::new(writer.entry());
+        let mut thread = Thread { writer, marks, acknowledged: &acknowledged, ahead, committed: Vec::new() };
         let most = if rng.bool() { FEW } else { usize::MAX };
         let is_whole = thread.run(restart, published, (most, &mut rng))?;
         let Thread { mut writer, mut marks, committed, .. } = thread;
         let is_clean = is_whole && !restart.is_crash;
-        let after = folder.path().join("after");
         if is_clean {
             writer.set_positions(marks.reached(named(&acknowledged, restart.at)));
             writer.end_run()?;
             writer.close()?;
         }
         // Closing a database cleans up, which a crash does not.
-        copy(folder.path(), &after)?;
+        let after = TempDir::new()?;
+        copy(folder.path(), after.path())?;
         let acknowledged = acknowledged.iter().map(|times| passed(times, restart.at)).collect();
-        Ok(Self { folder, committed, acknowledged, is_clean })
+        Ok(Self { folder: after, stored, committed, acknowledged, is_clean })
+    }
+
+    /// Returns everything that is stored.
+    fn stored(&self) -> Vec<Arc<Kline>> {
+        self.stored.iter().chain(self.committed.iter().map(|(_, kline)| kline)).cloned().collect()
     }
 
     /// Opens what is left, as the next process does, and checks it.
     pub fn begin(&self, horizon: Millis) -> anyhow::Result<Found> {
-        let path = self.folder.path().join("after").join(file::FILE);
+        let path = self.folder.path().join(file::FILE);
         let mut faults = check::verify(&path)?.faults;
-        let left = Writer::open(&path, ORIGIN, Limits::none())?.begin_run(1)?;
+        let left = Writer::open(&path, ORIGIN, Limits::none())?.begin_run(1, horizon)?;
         let mut earlier = left.symbols(horizon);
         let all = replay(&path, &left, (0, Millis::MIN))?;
-        let (found, expected) = (keyed(&all), keyed(self.committed.iter().map(|(_, kline)| kline)));
+        let stored = self.stored();
+        let (found, expected) = (keyed(&all), keyed(&stored));
         if found != expected || all.len() != expected.len() {
             let other = expected.iter().find(|(key, kline)| found.get(key) != Some(kline));
-            let stored = other.and_then(|(key, _)| found.get(key));
-            faults.push(format!("the store has {} klines, and of {other:?} {stored:?}", all.len()));
+            let instead = other.and_then(|(key, _)| found.get(key));
+            faults.push(format!("the store has {} klines, and of {other:?} {instead:?}", all.len()));
         }
         if left.crashed.is_none() != self.is_clean {
             faults.push(format!("clean: {}, but crashed: {:?}", self.is_clean, left.crashed));
@@ -110,7 +125,6 @@ impl Disk {
         for (consumer, acknowledged) in self.acknowledged.iter().enumerate() {
             faults.extend(self.compare(consumer, *acknowledged, (&path, &left))?);
         }
-        let stored = self.committed.iter().map(|(_, kline)| kline.clone()).collect();
         Ok(Found { stored, earlier: earlier.remove(&Category::Linear).unwrap_or_default(), faults })
     }
 
@@ -236,7 +250,6 @@ fn named(acknowledged: &[Vec<Millis>], now: Millis) -> Vec<(String, Option<u64>)
 
 /// Copies the files of a store.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::create_dir(to)?;
     let files: Vec<PathBuf> = fs::read_dir(from)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
     for path in files.iter().filter(|path| path.is_file()) {
         fs::copy(path, to.join(path.file_name().unwrap_or_default()))?;

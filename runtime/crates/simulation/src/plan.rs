@@ -156,8 +156,8 @@ pub struct Plan {
     pub lives: Vec<Life>,
     /// The topic that brings nothing on any connection from a time on, until it is subscribed to again.
     pub dead: Option<DeadTopic>,
-    /// The end of the process, and the next one.
-    pub restart: Option<Restart>,
+    /// The ends of processes, each with the next one, in order of time.
+    pub restarts: Vec<Restart>,
 }
 
 /// The process ends, and another one continues with what the store has.
@@ -239,7 +239,7 @@ impl Plan {
             steps: Steps::default(),
             lives: vec![Life::WHOLE; symbols],
             dead: None,
-            restart: None,
+            restarts: Vec::new(),
         };
         setting::draw(&mut plan);
         plan
@@ -263,6 +263,15 @@ impl Plan {
     /// Returns whether a connection can lose something.
     pub(crate) fn loses(&self) -> bool {
         self.faults.iter().any(|fault| loses(fault) || fault.kind == Kind::Damage)
+    }
+
+    /// Returns whether a connection can be silent at a moment, or has been in the time before, without that being noticed.
+    pub(crate) fn is_silent_at(&self, at: Millis, before: Millis) -> bool {
+        let is_silent = |fault: &Fault| {
+            let until = if matches!(fault.kind, Kind::Mute | Kind::HalfOpen) { Millis::MAX } else { fault.until };
+            fault.kind != Kind::Drop && fault.from < at && until > at - before
+        };
+        self.faults.iter().any(is_silent)
     }
 
     /// Returns whether requests about a symbol are refused at times.
@@ -333,7 +342,7 @@ impl fmt::Display for Plan {
         if let Some(DeadTopic { symbol, at }) = &self.dead {
             writeln!(out, "at {:>7} ms the topic of symbol {symbol} dies", at - start)?;
         }
-        if let Some(Restart { at, until, is_crash, slowest, full }) = &self.restart {
+        for Restart { at, until, is_crash, slowest, full } in &self.restarts {
             let how = if *is_crash { "crashes" } else { "ends" };
             writeln!(out, "at {:>7} ms for {:>6} ms: the process {how}", at - start, until - at)?;
             let full = [full.0, full.1].map(|at| at.saturating_sub(*start).max(-1));

@@ -154,8 +154,8 @@ impl<'a> World<'a> {
         if let Some(DeadTopic { symbol, at }) = self.plan.dead {
             self.at(at, Event::Dead(symbol));
         }
-        if let Some(restart) = self.plan.restart {
-            self.at(restart.at, Event::End(restart));
+        for restart in &self.plan.restarts {
+            self.at(restart.at, Event::End(*restart));
         }
         while self.now < self.plan.end {
             let event = self.queue.peek().map_or(Millis::MAX, |Reverse((at, ..))| *at);
@@ -400,7 +400,7 @@ impl<'a> World<'a> {
                 }
                 self.checker.kline(kline);
             }
-            if self.plan.restart.is_some_and(|restart| self.now <= restart.at) {
+            if self.plan.restarts.last().is_some_and(|restart| self.now <= restart.at) {
                 self.published.push(Published { at: self.now, klines: batch.klines.clone() });
             }
         }

@@ -23,6 +23,7 @@ pub mod replay;
 mod row;
 pub mod run;
 pub mod schema;
+mod unfinished;
 mod varint;
 pub mod writer;
 

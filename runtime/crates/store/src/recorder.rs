@@ -87,7 +87,7 @@ impl Observer {
 
 impl Recorder {
     /// Opens the store, begins a run with the random number `epoch`, and begins to take what the hub publishes. `origin` says
-    /// where that is from. Returns what earlier runs have left, too.
+    /// where that is from. Returns what earlier runs have left, too; what is more than `horizon` ms ago is not repaired.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -95,10 +95,10 @@ impl Recorder {
         path: &Path,
         origin: &str,
         limits: Limits,
-        (hub, epoch): (&Hub, u64),
+        (hub, epoch, horizon): (&Hub, u64, Millis),
     ) -> Result<(Self, Left), StoreError> {
         let mut writer = Writer::open(path, origin, limits)?;
-        let left = writer.begin_run(epoch)?;
+        let left = writer.begin_run(epoch, horizon)?;
         let wanted = Subscription { closed_only: true, ..Subscription::default() };
         let (queue, stats, shared) = (Arc::new(Queue::new(QUEUE, &wanted)), Arc::new(Stats::default()), Arc::default());
         let record = Record {

@@ -17,12 +17,17 @@ use rusqlite::{Connection, Transaction};
 use crate::block::Rows;
 use crate::error::StoreError;
 use crate::reader::key_of;
+use crate::unfinished::Unfinished;
 use crate::writer::{StepError, Writer};
-use crate::{file, log};
+use crate::{file, log, unfinished};
 
 /// The notes of a run in the file.
 const EPOCH: &str = "epoch";
 const STATE: &str = "run";
+/// The last entry of the log when it began.
+const BEGUN: &str = "begun";
+/// For each crash, the moment before which windows that are not stored may have been published.
+const CRASHES: &str = "crashes";
 const OPEN: &str = "open";
 const ENDED: &str = "ended";
 /// Marks a copy of a store as one of a run that has not ended, if it is of a run at all.
@@ -35,6 +40,9 @@ const UNSTORED: Millis = 10 * SECOND;
 /// A note that the disk was full for longer than this is not believed.
 const LONGEST_FULL: Millis = 7 * DAY;
 
+/// Crashes that were longer ago are forgotten: nothing that ended then is repaired any more.
+const REMEMBERED: Millis = 7 * DAY;
+
 /// What a run finds.
 #[derive(Clone, Debug)]
 pub struct Left {
@@ -42,14 +50,14 @@ pub struct Left {
     pub epoch: u64,
     /// The epoch of the run before, if it has crashed.
     pub crashed: Option<u64>,
-    /// The last kline of each series.
+    /// What is known of the klines of each series.
     pub last: Vec<(SeriesKey, Last)>,
     /// The number of the last entry: what has a greater one is from this run.
     pub entry: u64,
     /// The last entry of which each consumer has acknowledged everything.
     pub positions: BTreeMap<String, u64>,
-    /// The moment until which klines may have been published and not stored because the disk did not take them.
-    unstored_until: Option<Millis>,
+    /// For each crash, the moment before which windows that are not stored may have been published.
+    crashes: Vec<Millis>,
     /// The entries that were in the log.
     pub(crate) tail: Arc<[Entry]>,
 }
@@ -60,13 +68,15 @@ pub type EarlierSymbols = BTreeMap<Category, BTreeMap<Symbol, Earlier>>;
 /// The klines of an entry of the log, or of those up to it that were folded together, with its number.
 pub(crate) type Entry = (u64, Vec<Arc<Kline>>);
 
-/// The last kline of a series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is known of the klines of a series.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Last {
-    /// Its sequence number.
+    /// The last sequence number.
     pub sequence: u64,
     /// The first moment after the last window.
     pub next: Millis,
+    /// What could not be finished before.
+    pub unfinished: Unfinished,
 }
 
 impl Left {
@@ -76,36 +86,34 @@ impl Left {
         self.last.iter().map(|(_, last)| last.next - 1).max()
     }
 
-    /// Returns where the klines of each symbol go on. A gap of more than `horizon` ms is not repaired.
+    /// Returns where the klines of each symbol go on. What is more than `horizon` ms ago is not repaired.
     #[must_use]
     pub fn symbols(&self, horizon: Millis) -> EarlierSymbols {
-        let lost_before = ExchangeMillis::new(self.lost_before());
+        let at = ExchangeMillis::new;
+        let crashes: Vec<ExchangeMillis> = self.crashes.iter().copied().map(at).collect();
         let mut symbols = EarlierSymbols::new();
-        for (key, Last { sequence, next }) in &self.last {
+        for (key, Last { sequence, next, unfinished }) in &self.last {
             let of_category = symbols.entry(key.category).or_default();
-            let nothing = || Earlier { series: Vec::new(), lost_before, horizon };
+            let nothing = || Earlier { series: Vec::new(), crashes: crashes.clone(), horizon };
             let earlier = of_category.entry(key.symbol.clone()).or_insert_with(nothing);
-            let (interval, next) = (key.interval, ExchangeMillis::new(*next));
-            earlier.series.push(EarlierSeries { interval, sequence: *sequence, next });
+            earlier.series.push(EarlierSeries {
+                interval: key.interval,
+                sequence: *sequence,
+                next: at(*next),
+                missing: unfinished.missing.iter().map(|(from, to)| (at(*from), at(*to))).collect(),
+                doubtful: unfinished.doubtful.iter().map(|(start, revision)| (at(*start), *revision)).collect(),
+            });
         }
         symbols
-    }
-
-    /// Returns the moment before which windows that are not stored may have been published.
-    fn lost_before(&self) -> Millis {
-        let noted = self.unstored_until.filter(|_| !Mutant::FullDiskForgotten.is_made());
-        let Some(newest) = self.newest().filter(|_| self.crashed.is_some()) else { return Millis::MIN };
-        let noted = noted.filter(|noted| (newest..newest + LONGEST_FULL).contains(noted));
-        noted.unwrap_or(newest) + 1 + UNSTORED
     }
 }
 
 impl Writer {
-    /// Begins a run. `epoch` is a random number for it.
+    /// Begins a run. `epoch` is a random number for it. What is more than `horizon` ms ago is not repaired.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn begin_run(&mut self, epoch: u64) -> Result<Left, StoreError> {
+    pub fn begin_run(&mut self, epoch: u64, horizon: Millis) -> Result<Left, StoreError> {
         let path = self.path.clone();
         let of = |error: StepError| error.on(&path, "an entry of its log");
         let tail = tail(&self.connection).map_err(of)?;
@@ -116,10 +124,11 @@ impl Writer {
         };
         synchronous(&self.connection, "FULL")?;
         let transaction = self.connection.transaction().map_err(|error| StoreError::of(&path, &error))?;
-        let left = begin(&transaction, epoch, (self.entry, tail)).map_err(of)?;
+        let noted = self.lock.unstored_until().filter(|_| !Mutant::FullDiskForgotten.is_made());
+        let left = begin(&transaction, epoch, (self.entry, tail), (noted, horizon)).map_err(of)?;
         transaction.commit().map_err(|error| StoreError::of(&path, &error))?;
         synchronous(&self.connection, "NORMAL")?;
-        Ok(Left { unstored_until: self.lock.unstored_until(), ..left })
+        Ok(left)
     }
 
     /// Ends the run: everything that it published is stored.
@@ -131,33 +140,63 @@ impl Writer {
     }
 }
 
-fn begin(transaction: &Transaction<'_>, fresh: u64, (entry, tail): (u64, Vec<Entry>)) -> Result<Left, StepError> {
+fn begin(
+    transaction: &Transaction<'_>,
+    fresh: u64,
+    (entry, tail): (u64, Vec<Entry>),
+    (unstored_until, horizon): (Option<Millis>, Millis),
+) -> Result<Left, StepError> {
     let before: Option<u64> = file::note(transaction, EPOCH)?.and_then(|text| text.parse().ok());
     let has_ended = file::note(transaction, STATE)?.is_some_and(|state| state == ENDED);
+    let crashed = before.filter(|_| !has_ended);
     let epoch = before.filter(|_| has_ended).unwrap_or(fresh);
+    let last = last(transaction, horizon)?;
+    let newest = last.iter().map(|(_, last)| last.next - 1).max();
+    let has_stored = file::note(transaction, BEGUN)?.is_none_or(|begun| begun != entry.to_string());
+    let noted = file::note(transaction, CRASHES)?.unwrap_or_default();
+    let mut crashes: Vec<Millis> = noted.split_whitespace().filter_map(|text| text.parse().ok()).collect();
+    if let Some(newest) = newest {
+        let unstored_until = unstored_until.filter(|noted| (newest..newest + LONGEST_FULL).contains(noted));
+        let lost_before = unstored_until.unwrap_or(newest) + 1 + UNSTORED;
+        if has_stored {
+            // Whatever was published before has been stored, or ended before it.
+            crashes.iter_mut().for_each(|crash| *crash = lost_before.min(*crash));
+        }
+        // Of a run that has stored nothing, it is not known until when it has published.
+        crashes.extend(crashed.map(|_| if has_stored { lost_before } else { Millis::MAX }));
+        crashes.retain(|crash| *crash > newest - REMEMBERED);
+    }
+    let noted: Vec<String> = crashes.iter().map(Millis::to_string).collect();
+    file::set_note(transaction, CRASHES, &noted.join(" "))?;
+    file::set_note(transaction, BEGUN, &entry.to_string())?;
     file::set_note(transaction, EPOCH, &epoch.to_string())?;
     file::set_note(transaction, STATE, OPEN)?;
-    let mut last = Vec::new();
-    let mut series =
-        transaction.prepare("SELECT category, symbol, interval, sequence, next FROM series WHERE next > 0")?;
-    let mut found = series.query([])?;
-    while let Some(row) = found.next()? {
-        let sequence = row.get::<_, i64>(3)?.cast_unsigned();
-        let names = [row.get(0)?, row.get(1)?, row.get(2)?];
-        last.extend(key_of(&names).zip(Some(Last { sequence, next: row.get(4)? })));
-    }
     let mut positions = transaction.prepare("SELECT consumer, entry FROM positions")?;
     let positions = positions.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
     let positions = positions.collect::<rusqlite::Result<_>>()?;
-    Ok(Left {
-        epoch,
-        crashed: before.filter(|_| !has_ended),
-        last,
-        entry,
-        positions,
-        unstored_until: None,
-        tail: tail.into(),
-    })
+    Ok(Left { epoch, crashed, last, entry, positions, crashes, tail: tail.into() })
+}
+
+/// Returns what is known of the klines of each series.
+fn last(transaction: &Transaction<'_>, horizon: Millis) -> Result<Vec<(SeriesKey, Last)>, StepError> {
+    let all = "SELECT id, category, symbol, interval, sequence, next FROM series WHERE next > 0";
+    let mut series = transaction.prepare(all)?;
+    let mut found = series.query([])?;
+    let mut all: Vec<(i64, SeriesKey, Last)> = Vec::new();
+    while let Some(row) = found.next()? {
+        let names = [row.get(1)?, row.get(2)?, row.get(3)?];
+        let Some(key) = key_of(&names) else { continue };
+        let sequence = row.get::<_, i64>(4)?.cast_unsigned();
+        all.push((row.get(0)?, key, Last { sequence, next: row.get(5)?, unfinished: Unfinished::default() }));
+    }
+    let newest = all.iter().map(|(.., last)| last.next - 1).max().unwrap_or_default();
+    if horizon > 0 {
+        for (id, key, last) in &mut all {
+            // What is damaged is reported by those who read it; it does not keep a run from storing.
+            last.unfinished = unfinished::find(transaction, (*id, key.interval), (newest, horizon)).unwrap_or_default();
+        }
+    }
+    Ok(all.into_iter().map(|(_, key, last)| (key, last)).collect())
 }
 
 /// Returns the klines of each entry of the log.

@@ -48,7 +48,7 @@ impl Run {
     fn start(path: &Path) -> Self {
         let (hub, queue) = (Hub::new(), Arc::new(Queue::new(64, &Subscription::default())));
         hub.add(queue.clone(), Arc::default());
-        let (recorder, _) = Recorder::start(path, "live", StoreLimits::none(), (&hub, 1)).unwrap();
+        let (recorder, _) = Recorder::start(path, "live", StoreLimits::none(), (&hub, 1, 0)).unwrap();
         Self { hub, queue, recorder, published: 0 }
     }
 

@@ -93,6 +93,38 @@ async fn a_run_goes_on_after_a_kill_and_after_a_stop() {
     assert!(truth.assert_same(&all) > 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_did_not_live_to_repair_is_repaired_by_the_next_one() {
+    let (sim, home) = (demo(67).await, folder(&[("klines.toml", REPAIRING)]));
+    let start = || run_at(&home, &sim, SYMBOLS, "1s").with_one_feed().start();
+    let (mut all, mut begun) = (Vec::new(), sim.now_ms());
+    // The second run repairs nothing, and publishes klines behind what is missing.
+    for repair in ["1h", "0s", "1h"] {
+        let toml = REPAIRING.replace("1h", repair);
+        std::fs::write(home.path().join("klines.toml"), toml).unwrap();
+        let (run, known_by) = (start(), sim.now_ms());
+        run.until("klines", |said| {
+            let klines: Vec<Received> = all.iter().cloned().chain(whole(said)).collect();
+            each_complete(said, "1s", 2) && (repair == "0s" || is_known(&klines, begun, known_by))
+        });
+        let klines = whole(&run.kill().said);
+        all.extend(klines);
+        assert_store_sound(&path_in(&home));
+        if repair == "1h" {
+            begun = sim.now_ms() - 1_000;
+        }
+        pass(&sim, 1_500).await;
+    }
+    let mut seen = BTreeMap::new();
+    for kline in &all {
+        let known = seen.insert((kline.series(), kline.start, kline.revision), kline.clone());
+        assert!(known.is_none_or(|known| known == *kline), "{kline:?}");
+    }
+    let mut truth = Truth::default();
+    truth.note(&sim, bybit_sim::Category::Linear, &DEMO);
+    assert!(truth.assert_same(&all) > 0);
+}
+
 fn ask(home: &TempDir, arguments: &str) {
     klines(home.path(), &format!("consumer {arguments}")).run().success();
 }

@@ -42,7 +42,7 @@ impl Aggregator {
         let Some(symbol_state) = watched else { return };
         symbol_state.flush_runs(&self.intervals);
         let is_new = symbol_state.coverage.is_new();
-        let watched = if is_new { symbol_state.resume_watching(at) } else { None };
+        let watched = if is_new { symbol_state.resume_watching(at, &self.intervals) } else { None };
         if let Some(at) = symbol_state.coverage.resume(at) {
             if is_new {
                 // The windows that were open then began before they were watched.

@@ -51,7 +51,7 @@ impl<'a> KlineBuilder<'a> {
         for ((series, state), id) in series.iter_mut().zip(intervals).zip(ids) {
             let subject = Subject { series: *id, scales: *scales, interval: state.interval };
             let emit = |window: &Window, sequence| self.emit(&subject, window, sequence);
-            series.take_stale(state.interval, state.emitted_from, emit);
+            series.take_stale((state.interval, state.first_trade_opens), state.emitted_from, emit);
         }
     }
 

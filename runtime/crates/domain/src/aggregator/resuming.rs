@@ -1,26 +1,29 @@
-//! Continues the klines of an earlier run: its sequences, and the windows that ended while nothing was watched.
+//! Continues the klines of earlier runs: their sequences, the windows that ended while nothing was watched, and those that
+//! they could not finish.
 
 use super::Aggregator;
 use super::series;
-use super::symbol_state::SymbolState;
+use super::spans::Span;
+use super::symbol_state::{Intervals, SymbolState};
 use crate::interval::Interval;
 use crate::mutants::Mutant;
 use crate::symbol::SymbolId;
 use crate::time::{ExchangeMillis, Millis};
 
-/// What is known of the klines of a symbol in an earlier run.
+/// What is known of the klines of a symbol in earlier runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Earlier {
     /// The series that have klines.
     pub series: Vec<EarlierSeries>,
-    /// A window without a known kline that ends before this time may have had one: its first kline gets revision 1.
-    pub lost_before: ExchangeMillis,
-    /// A gap since the last kline that is longer than this many ms is not repaired.
+    /// For each crash: a window without a known kline that ends before this time may have had one, so that the revision of
+    /// its first kline is greater by one. The greatest possible time stands for the beginning of the next run.
+    pub crashes: Vec<ExchangeMillis>,
+    /// What is more than this many ms ago is not repaired.
     pub horizon: Millis,
 }
 
-/// What is known of one series in an earlier run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is known of one series in earlier runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EarlierSeries {
     /// The interval.
     pub interval: Interval,
@@ -28,55 +31,82 @@ pub struct EarlierSeries {
     pub sequence: u64,
     /// The first moment after the last window with a kline.
     pub next: ExchangeMillis,
+    /// The first and the last moment of each row of windows before that which have no kline, ascending.
+    pub missing: Vec<(ExchangeMillis, ExchangeMillis)>,
+    /// The windows whose klines may lack trades, ascending, with the revisions of these.
+    pub doubtful: Vec<(ExchangeMillis, u32)>,
+}
+
+/// What is left to do of earlier runs when a symbol is covered for the first time.
+#[derive(Clone, Debug)]
+pub(super) struct Unfinished {
+    /// The first and the last moment of what is not finished, and of the time since which nothing was watched any more.
+    spans: Vec<Span>,
+    horizon: Millis,
 }
 
 impl Aggregator {
-    /// Continues a symbol after an earlier run, before the first event of the symbol: its sequences go on, windows that have
-    /// a kline get no other one, and, if gaps are repaired, the time since then counts as a gap.
+    /// Continues a symbol after earlier runs, before the first event of the symbol: its sequences go on, windows that have
+    /// a kline get no other one unless it may lack trades, and, if gaps are repaired, the time since the first window that is
+    /// not finished counts as a gap.
     pub fn resume(&mut self, symbol: SymbolId, earlier: &Earlier) {
         let Some(symbol_state) = self.symbols.get_mut(symbol.index()) else { return };
         symbol_state.sequences = earlier.series.iter().map(|known| (known.interval, known.sequence)).collect();
+        let crashes: Vec<Millis> = earlier.crashes.iter().map(|crash| crash.get()).collect();
         for (series, state) in symbol_state.series.iter_mut().zip(&self.intervals.all) {
             let known = earlier.series.iter().find(|known| known.interval == state.interval);
             let sequence = known.filter(|_| !Mutant::SequenceRestarted.is_made()).map_or(0, |known| known.sequence);
             let known = known.filter(|_| !Mutant::EarlierKlineRepeated.is_made());
-            let from = known.map_or(Millis::MIN, |known| known.next.get());
-            series.resume(sequence, series::Earlier { from, lost_before: earlier.lost_before.get() });
+            let unknown = || series::Earlier::unknown(crashes.clone());
+            let earlier = known.map_or_else(unknown, |known| series::Earlier::new(known, crashes.clone()));
+            series.resume(sequence, earlier);
         }
-        let is_made = |known: &&EarlierSeries| {
-            let made = self.intervals.all.iter().any(|state| state.interval == known.interval);
-            made && self.settings.fill.applies(known.interval)
-        };
-        let watched = earlier.watched(|known| is_made(&known));
-        symbol_state.earlier = watched.map(|until| (until, earlier.horizon)).filter(|_| self.intervals.is_repaired);
+        let made =
+            earlier.series.iter().filter(|known| self.intervals.all.iter().any(|it| it.interval == known.interval));
+        let spans = unfinished(made, |interval| self.settings.fill.applies(interval));
+        let unfinished = Unfinished { spans, horizon: earlier.horizon };
+        symbol_state.earlier = Some(unfinished).filter(|_| self.intervals.is_repaired);
     }
 }
 
-impl Earlier {
-    /// Returns until when the symbol was watched, as far as its klines show. A series of which a whole window is missing before
-    /// that shows a gap that was still being repaired: then until its last kline, if `is_filled` says that none of its windows
-    /// can be without one.
-    pub(super) fn watched(&self, is_filled: impl Fn(&EarlierSeries) -> bool) -> Option<Millis> {
-        // Of the last boundary, some klines may be known and others not.
-        let newest = self.series.iter().map(|series| series.next.get()).max()?;
-        let is_behind = |known: &&EarlierSeries| {
-            let next = known.next.get();
-            is_filled(known) && newest - next <= self.horizon && known.interval.next(next) <= newest
-        };
-        let behind = self.series.iter().filter(is_behind).map(|known| known.next.get()).min();
-        Some(behind.unwrap_or(newest) - 1)
+/// Returns what is not finished of the series of a symbol, as far as their klines show: windows that may lack trades or have no
+/// kline, and the time since which nothing was watched any more. Windows without trades have klines if `is_filled` says so;
+/// otherwise nothing follows from a missing kline.
+fn unfinished<'a>(
+    series: impl Iterator<Item = &'a EarlierSeries> + Clone,
+    is_filled: impl Fn(Interval) -> bool,
+) -> Vec<Span> {
+    // Of the last boundary, some klines may be known and others not.
+    let Some(newest) = series.clone().map(|series| series.next.get()).max() else { return Vec::new() };
+    let mut spans = vec![(newest, newest)];
+    for EarlierSeries { interval, next, missing, doubtful, .. } in series {
+        let window = |start: Millis| (start, interval.next(start) - 1);
+        if !Mutant::HoleForgotten.is_made() {
+            spans.extend(doubtful.iter().map(|(start, _)| window(start.get())));
+        }
+        if is_filled(*interval) && !Mutant::HoleForgotten.is_made() {
+            spans.extend(missing.iter().map(|(from, to)| (from.get(), to.get())));
+        }
+        let is_behind = is_filled(*interval) && interval.next(next.get()) <= newest;
+        spans.extend(is_behind.then(|| window(next.get())));
     }
+    spans
 }
 
 impl SymbolState {
-    /// Continues what an earlier run has watched, as a gap until `at`, when the symbol is covered for the first time. Returns
-    /// until when it was watched.
-    pub(super) fn resume_watching(&mut self, at: Millis) -> Option<Millis> {
-        let (until, horizon) = self.earlier.take()?;
-        let is_near = until < at && at - until <= horizon && !Mutant::OutageForgotten.is_made();
-        is_near.then(|| {
-            self.coverage.begin_lost(until);
-            until
-        })
+    /// Continues what earlier runs have not finished, as a gap until `at`, when the symbol is covered for the first time.
+    /// Returns until when everything was watched.
+    pub(super) fn resume_watching(&mut self, at: Millis, intervals: &Intervals) -> Option<Millis> {
+        let unfinished = self.earlier.take().filter(|_| !Mutant::OutageForgotten.is_made());
+        let first = unfinished.and_then(|Unfinished { spans, horizon }| {
+            // A window that began too long ago and ended later is repaired as if it had been open when nothing was watched.
+            let near = |(from, to): Span| [from, to].into_iter().find(|time| *time <= at && at - time < horizon);
+            spans.into_iter().filter_map(near).min()
+        });
+        let watched = first.map(|first| first - 1);
+        for (series, state) in self.series.iter_mut().zip(&intervals.all) {
+            series.earlier.begin(first.map_or(Millis::MAX, |first| state.interval.start_of(first)), at);
+        }
+        watched.inspect(|watched| self.coverage.begin_lost(*watched))
     }
 }

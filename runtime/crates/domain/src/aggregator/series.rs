@@ -2,9 +2,11 @@
 //! trade or a late report of an interruption can still change. Windows without data are left out.
 
 mod derived;
+mod earlier;
 
 use std::collections::VecDeque;
 
+pub(super) use self::earlier::Earlier;
 use super::coverage::Coverage;
 use super::window::{Carry, Emitted, Window};
 use crate::bucket::{Bucket, Widening};
@@ -47,25 +49,7 @@ pub(super) struct Series {
     known_from: Millis,
     /// The sequence number of the last confirmed kline.
     pub(super) sequence: u64,
-    /// The windows of an earlier run: those before `from` have their klines.
-    earlier: Earlier,
-}
-
-/// What an earlier run has done in a series.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Earlier {
-    /// The start of the first window without a kline that is known.
-    pub(super) from: Millis,
-    /// A window that ends before this time may have had a kline that is not known any more.
-    pub(super) lost_before: Millis,
-}
-
-impl Earlier {
-    /// Returns the revision of the first kline of a window that ends at `end`: one that may have been published and lost
-    /// counts as revision 0.
-    fn first_revision(self, end: Millis) -> u32 {
-        u32::from(end < self.lost_before && !Mutant::LostKlineNotCounted.is_made())
-    }
+    pub(super) earlier: Earlier,
 }
 
 impl Series {
@@ -127,7 +111,6 @@ impl Series {
         if !known && !context.fill {
             return None;
         }
-        let earlier = self.earlier;
         let end = context.interval.next(start) - 1;
         let exists = known && self.find(start).is_some();
         if !exists {
@@ -146,29 +129,43 @@ impl Series {
         } else {
             !context.coverage.began_after(end)
         };
-        if !is_known || start < earlier.from {
+        if !is_known || self.earlier.is_final(start) || self.earlier.revision_of(start, end).is_some() {
             return None;
         }
-        window.emitted = Emitted::Closed { revision: earlier.first_revision(end) };
+        window.emitted = Emitted::Closed { revision: self.earlier.first_revision(end) };
         *sequence += 1;
         Some((window, *sequence))
     }
 
-    /// Passes each window from `from` on whose confirmed kline is out of date to `take`, with the number of its revision.
-    /// Earlier windows have no kline.
-    pub(super) fn take_stale(&mut self, interval: Interval, emitted_from: Millis, mut take: impl FnMut(&Window, u64)) {
-        let from = emitted_from.max(self.earlier.from);
+    /// Passes each window whose confirmed kline is out of date to `take`, with the number of its revision. Windows that start
+    /// before `emitted_from` have no kline.
+    pub(super) fn take_stale(
+        &mut self,
+        (interval, first_trade_opens): (Interval, bool),
+        emitted_from: Millis,
+        mut take: impl FnMut(&Window, u64),
+    ) {
         for window in &mut self.windows {
-            if std::mem::take(&mut window.stale) && window.start >= from {
-                if let Emitted::Closed { revision } = &mut window.emitted {
-                    *revision += u32::from(!Mutant::RevisionNotCounted.is_made());
-                } else {
-                    let revision = self.earlier.first_revision(interval.next(window.start) - 1);
-                    window.emitted = Emitted::Closed { revision };
-                }
-                self.sequence += u64::from(!Mutant::SequenceNotCounted.is_made());
-                take(window, self.sequence);
+            let is_stale = std::mem::take(&mut window.stale) && window.start >= emitted_from;
+            if !is_stale || self.earlier.is_final(window.start) {
+                continue;
             }
+            let end = interval.next(window.start) - 1;
+            let known = self.earlier.revision_of(window.start, end);
+            let revision = match window.emitted {
+                Emitted::Closed { revision } => Some(revision),
+                Emitted::Open { .. } | Emitted::Silent => known,
+            };
+            // A kline of an earlier run may have more than is known yet.
+            if known.is_some() && revision <= known && !window.is_right(first_trade_opens) {
+                window.emitted = Emitted::Closed { revision: revision.unwrap_or_default() };
+                continue;
+            }
+            let step = u32::from(!Mutant::RevisionNotCounted.is_made());
+            let revision = revision.map_or_else(|| self.earlier.first_revision(end), |revision| revision + step);
+            window.emitted = Emitted::Closed { revision };
+            self.sequence += u64::from(!Mutant::SequenceNotCounted.is_made());
+            take(window, self.sequence);
         }
     }
 
@@ -193,12 +190,13 @@ impl Series {
             .max(context.closed_until.saturating_sub(most))
             .max(since)
             .max(context.emitted_from)
-            .max(self.earlier.from);
+            .max(self.earlier.first());
         let mut start = context.interval.start_of(from);
         while start < context.closed_until {
             let next = context.interval.next(start);
             if context.coverage.is_idle(start, next - 1)
                 && !self.is_removed(start)
+                && !self.earlier.is_final(start)
                 && context.coverage.previous(self.last_before(start), start).1
             {
                 let at = self.window_index(start, context);
@@ -298,7 +296,7 @@ impl Series {
             Some(carry) => Some(carry.rescaled(by)?),
             None => None,
         };
-        Some(Self { windows, before, ..*self })
+        Some(Self { windows, before, earlier: self.earlier.clone(), ..*self })
     }
 
     /// Propagates a change of a window to the opens and flat klines after it. `before` is the close of the window

@@ -15,6 +15,11 @@ pub(super) type Span = (Millis, Millis);
 pub(super) struct Spans(VecDeque<Span>);
 
 impl Spans {
+    /// Builds an empty set.
+    pub(super) const fn new() -> Self {
+        Self(VecDeque::new())
+    }
+
     /// Adds a span, joining those that it overlaps or touches. Returns how many moments are new.
     pub(super) fn add(&mut self, (mut from, mut to): Span) -> Millis {
         if from > to {

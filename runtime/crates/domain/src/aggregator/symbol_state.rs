@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::coverage::Coverage;
+use super::resuming::Unfinished;
 use super::series::{Context, Series};
 use super::settings::{Open, Settings};
 use crate::bucket::{Bucket, Fill, Scales, Widening};
@@ -167,9 +168,8 @@ pub(super) struct SymbolState {
     pub(super) has_left: bool,
     /// The sequence numbers of the last klines of all intervals that there were before the last change of intervals.
     pub(super) sequences: BTreeMap<Interval, u64>,
-    /// Until when an earlier run has watched the symbol, and for how long a gap after that is repaired; `None` if there was
-    /// none, or the symbol has been covered since.
-    pub(super) earlier: Option<(Millis, Millis)>,
+    /// What earlier runs have not finished; `None` if there was none, or the symbol has been covered since.
+    pub(super) earlier: Option<Unfinished>,
 }
 
 impl SymbolState {

@@ -140,6 +140,11 @@ impl Window {
         if self.is_known() && depends && !self.proven { Quality::Gapped } else { self.quality }
     }
 
+    /// Returns whether its kline has every trade.
+    pub(super) fn is_right(&self, first_trade_opens: bool) -> bool {
+        matches!(self.kline_quality(first_trade_opens), Quality::Complete | Quality::Repaired)
+    }
+
     /// Marks the confirmed kline, if there is one, as out of date. Returns whether a revision became due.
     pub(super) fn mark_stale(&mut self) -> bool {
         match self.emitted {

@@ -38,6 +38,8 @@ const AFTER_STEP: Millis = 200 * SECOND;
 
 /// The longest time from the end of a process to the next one.
 const LONGEST_RESTART: Millis = 90 * SECOND;
+/// The longest time for which a process lives that ends soon, and until the next one.
+const SHORT_LIFE: Millis = 40 * SECOND;
 /// The longest time that a transaction takes.
 const LONGEST_COMMIT: Millis = 400;
 /// The longest time that the disk is full.
@@ -110,7 +112,19 @@ pub fn draw(plan: &mut Plan) {
         // Some disks are full when the process ends, and others are not full any more.
         let from = at - rng.i64(0..LONGEST_FULL);
         let full = if rng.u8(..) < 64 { (from, from + rng.i64(SECOND..LONGEST_FULL)) } else { (at, at) };
-        plan.restart = Some(Restart { at, until, is_crash, slowest, full });
+        plan.restarts.push(Restart { at, until, is_crash, slowest, full });
+        end_again(plan, &mut rng);
+    }
+}
+
+/// Ends the next process, too, in half of the runs, before it has repaired everything.
+fn end_again(plan: &mut Plan, rng: &mut Rng) {
+    let Some(first) = plan.restarts.last().copied().filter(|_| rng.bool()) else { return };
+    let at = first.until + rng.i64(500..SHORT_LIFE);
+    let until = at + rng.i64(500..SHORT_LIFE);
+    if until < plan.healed {
+        let is_crash = rng.bool();
+        plan.restarts.push(Restart { at, until, is_crash, full: (at, at), ..first });
     }
 }
 

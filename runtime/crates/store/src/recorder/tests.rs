@@ -23,7 +23,7 @@ fn what_a_hub_publishes_is_stored_when_the_recorder_ends() {
     let path = file::path_in(folder.path());
     for run in 0..2 {
         let hub = Hub::new();
-        let (recorder, _) = Recorder::start(&path, "live", Limits::none(), (&hub, 1)).unwrap();
+        let (recorder, _) = Recorder::start(&path, "live", Limits::none(), (&hub, 1, 0)).unwrap();
         let observer = recorder.observer();
         for window in run * 10..run * 10 + 10 {
             hub.publish(&batch([kline("BTCUSDT", "1m", window, true), kline("BTCUSDT", "1m", window + 1, false)]));
@@ -40,7 +40,7 @@ fn a_recorder_waits_for_a_disk_that_fails_and_loses_nothing_that_fits_into_its_q
     let folder = tempfile::tempdir().unwrap();
     let path = file::path_in(folder.path());
     let hub = Hub::new();
-    let (recorder, _) = Recorder::start(&path, "live", Limits::none(), (&hub, 1)).unwrap();
+    let (recorder, _) = Recorder::start(&path, "live", Limits::none(), (&hub, 1, 0)).unwrap();
     let observer = recorder.observer();
     // Another connection holds the lock of SQLite, as a disk would that does not answer.
     let other = rusqlite::Connection::open(&path).unwrap();
@@ -64,7 +64,7 @@ fn klines_of_another_origin_are_not_read_as_those_of_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = file::path_in(folder.path());
     let hub = Hub::new();
-    let (recorder, _) = Recorder::start(&path, "live", Limits::none(), (&hub, 1)).unwrap();
+    let (recorder, _) = Recorder::start(&path, "live", Limits::none(), (&hub, 1, 0)).unwrap();
     hub.publish(&batch([kline("BTCUSDT", "1m", 1, true)]));
     recorder.end(PATIENCE);
     let series = (*kline("BTCUSDT", "1m", 0, true).series).clone();

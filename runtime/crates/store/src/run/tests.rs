@@ -6,7 +6,7 @@ use klines_delivery::Subscription;
 use klines_delivery::fixture::{batch, kline};
 use klines_delivery::hub::Hub;
 use klines_delivery::queue::Queue;
-use klines_domain::time::LocalMillis;
+use klines_domain::time::{HOUR, LocalMillis};
 use tempfile::TempDir;
 
 use super::*;
@@ -55,14 +55,14 @@ fn minute(number: i64) -> Arc<Kline> {
 fn a_run_that_has_ended_is_continued_and_one_that_has_crashed_is_not() {
     let bench = Bench::new();
     let mut writer = bench.open();
-    let left = writer.begin_run(11).unwrap();
+    let left = writer.begin_run(11, HOUR).unwrap();
     assert_eq!((left.epoch, left.crashed, left.newest()), (11, None, None));
     writer.append(&[minute(0), minute(1)]).unwrap();
     writer.end_run().unwrap();
     writer.close().unwrap();
 
     let mut writer = bench.open();
-    let left = writer.begin_run(22).unwrap();
+    let left = writer.begin_run(22, HOUR).unwrap();
     assert_eq!((left.epoch, left.crashed), (11, None));
     let [(key, last)] = &left.last[..] else { panic!("{left:?}") };
     assert_eq!((key.symbol.as_str(), last.sequence, last.next), ("BTCUSDT", 2, 120_000));
@@ -72,16 +72,16 @@ fn a_run_that_has_ended_is_continued_and_one_that_has_crashed_is_not() {
     bench.open().close().unwrap();
 
     let mut writer = bench.open();
-    let left = writer.begin_run(33).unwrap();
+    let left = writer.begin_run(33, HOUR).unwrap();
     assert_eq!((left.epoch, left.crashed), (33, Some(11)));
-    assert_eq!(left.last[0].1, Last { sequence: 3, next: 180_000 });
+    assert_eq!(left.last[0].1, Last { sequence: 3, next: 180_000, unfinished: Unfinished::default() });
 }
 
 #[test]
 fn what_comes_after_a_position_is_replayed_in_order_from_folds_and_from_the_log() {
     let bench = Bench::new();
     let mut writer = bench.open();
-    writer.begin_run(1).unwrap();
+    writer.begin_run(1, HOUR).unwrap();
     // A fold a minute: what is stored after it waits in the log.
     for number in 0..6 {
         writer.append(&[minute(number)]).unwrap();
@@ -90,7 +90,7 @@ fn what_comes_after_a_position_is_replayed_in_order_from_folds_and_from_the_log(
     let late = Kline { revision: 1, sequence: 7, ..(*minute(1)).clone() };
     writer.append(&[Arc::new(late)]).unwrap();
     drop(writer);
-    let left = bench.open().begin_run(2).unwrap();
+    let left = bench.open().begin_run(2, HOUR).unwrap();
     assert_eq!(left.entry, 7);
     assert_eq!(bench.replayed(&left, 0, Millis::MIN), [0, 1, 2, 3, 4, 5, 1], "a revision comes after what it follows");
     assert_eq!(bench.replayed(&left, 5, Millis::MIN), [5, 1]);
@@ -106,7 +106,7 @@ fn what_comes_after_a_position_is_replayed_in_order_from_folds_and_from_the_log(
 fn positions_are_those_of_entries_of_which_everything_is_acknowledged() {
     let bench = Bench::new();
     let hub = Hub::new();
-    let (recorder, left) = Recorder::start(&bench.path(), "live", Limits::none(), (&hub, 1)).unwrap();
+    let (recorder, left) = Recorder::start(&bench.path(), "live", Limits::none(), (&hub, 1, HOUR)).unwrap();
     let queue = || Arc::new(Queue::new(1, &Subscription::default()));
     let begin = |consumer| hub.acknowledgements().begin(consumer, queue());
     let (quick, slow, away) = (begin("quick"), begin("slow"), begin("away"));
@@ -124,7 +124,7 @@ fn positions_are_those_of_entries_of_which_everything_is_acknowledged() {
     slow.accept(2, true);
     slow.accept(3, false);
     recorder.end(PATIENCE);
-    let found = bench.open().begin_run(2).unwrap();
+    let found = bench.open().begin_run(2, HOUR).unwrap();
     assert_eq!((left.entry, found.entry, found.crashed), (0, 4, None));
     let expected = [("quick".to_owned(), 4), ("slow".to_owned(), 2)];
     assert_eq!(found.positions, expected.into(), "a consumer that has not caught up keeps its position");

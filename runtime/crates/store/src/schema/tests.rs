@@ -8,6 +8,7 @@ use super::*;
 use crate::file;
 use crate::reader::Reader;
 use crate::row::Row;
+use crate::unfinished::Unfinished;
 use crate::writer::{Limits, Writer};
 
 /// The tables of schema 1. They stay here as they were.
@@ -47,12 +48,15 @@ fn a_store_of_schema_1_is_upgraded_and_a_copy_of_it_stays() {
     drop(old);
 
     let mut writer = Writer::open(&path, "live", Limits::none()).unwrap();
-    let left = writer.begin_run(5).unwrap();
+    let left = writer.begin_run(5, DAY).unwrap();
     assert_eq!((left.epoch, left.crashed, left.entry), (5, None, 7));
     let series = SeriesId::of((*fixture::kline("BTCUSDT", "1m", 0, true).series).clone());
     let greatest = first.iter().chain(&last).map(|(_, row)| row.sequence).max().unwrap();
     let next = Interval::MINUTE.next(last[1].1.start);
-    assert_eq!(left.last, [((*series).clone(), crate::run::Last { sequence: greatest, next })]);
+    assert_eq!(
+        left.last,
+        [((*series).clone(), crate::run::Last { sequence: greatest, next, unfinished: Unfinished::default() })]
+    );
     writer.close().unwrap();
 
     let all = Query { series: (*series).clone(), from: Millis::MIN, to: Millis::MAX, limit: 99, side: Side::Oldest };

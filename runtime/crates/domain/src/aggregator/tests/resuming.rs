@@ -3,10 +3,14 @@
 use super::*;
 use crate::time::HOUR;
 
+fn series(interval: &str, sequence: u64, next: ExchangeMillis) -> EarlierSeries {
+    let interval = interval.parse().unwrap();
+    EarlierSeries { interval, sequence, next, missing: Vec::new(), doubtful: Vec::new() }
+}
+
 /// What an earlier run has left that stored its last second at 10 s and crashed.
 fn left(horizon: Millis) -> Earlier {
-    let second = EarlierSeries { interval: "1s".parse().unwrap(), sequence: 9, next: T0 + 10_000 };
-    Earlier { series: vec![second], lost_before: T0 + 12_000, horizon }
+    Earlier { series: vec![series("1s", 9, T0 + 10_000)], crashes: vec![T0 + 12_000], horizon }
 }
 
 fn resumed(horizon: Millis, intervals: &[&str]) -> Bench {
@@ -50,21 +54,59 @@ fn what_ended_while_nothing_was_watched_is_repaired_under_further_sequences() {
 
 #[test]
 fn a_series_that_is_behind_shows_a_gap_that_was_not_repaired_yet() {
-    let series = |interval: &str, next: Millis| EarlierSeries {
-        interval: interval.parse().unwrap(),
-        sequence: 1,
-        next: ExchangeMillis::new(next),
+    let left = |minutes: Millis, months: Millis, horizon| {
+        let series = [("1s", 600_000), ("1m", minutes), ("1M", months)];
+        let series = series.map(|(interval, next)| self::series(interval, 1, ExchangeMillis::new(next)));
+        Earlier { series: series.to_vec(), crashes: Vec::new(), horizon }
     };
-    let left = |minutes: Millis, months: Millis| Earlier {
-        series: vec![series("1s", 600_000), series("1m", minutes), series("1M", months)],
-        lost_before: ExchangeMillis::new(0),
-        horizon: 3_600_000,
+    let since = |left: Earlier| {
+        let mut bench = Bench::new(&["1s", "1m", "1M"], |settings| settings.is_repaired = true);
+        bench.aggregator.resume(SymbolId(0), &left);
+        bench.aggregator.cover(SymbolId(0), 601_000);
+        bench.aggregator.since(SymbolId(0)).unwrap().get()
     };
     // A minute is missing, one is not over, a month is not over, and one is too long ago.
-    assert_eq!(left(480_000, 0).watched(|_| true), Some(479_999));
-    assert_eq!(left(599_000, 0).watched(|_| true), Some(599_999));
-    assert_eq!(left(-3_600_000, 0).watched(|_| true), Some(599_999));
-    assert_eq!(left(480_000, 0).watched(|known| known.interval != Interval::MINUTE), Some(599_999));
+    assert_eq!(since(left(480_000, 0, HOUR)), 479_999);
+    assert_eq!(since(left(599_000, 0, HOUR)), 599_999);
+    assert_eq!(since(left(480_000, 0, 100_000)), 599_999);
+}
+
+/// A run that began at 20 s, after one that ended at 10 s, was itself ended at 30 s, before it had repaired what lay between.
+#[test]
+fn what_a_run_did_not_live_to_repair_is_repaired_by_the_next_one() {
+    let mut second = series("1s", 19, T0 + 30_000);
+    second.missing = vec![(T0 + 10_000, T0 + 18_999)];
+    second.doubtful = vec![(T0 + 19_000, 4), (T0 + 29_000, 0)];
+    let left = Earlier { series: vec![second], crashes: vec![T0 + 12_000, T0 + 15_000], horizon: HOUR };
+    let mut bench = Bench::new(&["1s"], |settings| settings.is_repaired = true);
+    bench.aggregator.resume(SymbolId(0), &left);
+    bench.watch(31_000).tick(31_000);
+    let symbol = SymbolId(0);
+    let trade = |at: Millis, price| sample(T0 + at, price, 1, TradeId::Number(price as u64));
+    let trades = [trade(9_000, 1), trade(11_500, 2), trade(14_500, 3), trade(19_500, 4), trade(25_000, 5)];
+    assert_eq!(bench.aggregator.gaps(symbol), [(T0, T0 + 30_999)], "the minute that was open began at 0");
+    bench.aggregator.recover(symbol, T0 + 9_999, T0 + 27_999, &trades);
+    bench.tick(31_000);
+    assert_eq!(
+        bench.emitted(),
+        [
+            "1s@10000 1/1/1/1 0 complete r2 #20",
+            "1s@11000 1/2/1/2 1 complete r2 #21",
+            "1s@12000 2/2/2/2 0 complete r1 #22",
+            "1s@13000 2/2/2/2 0 complete r1 #23",
+            "1s@14000 2/3/2/3 1 complete r1 #24",
+            "1s@15000 3/3/3/3 0 complete r0 #25",
+            "1s@16000 3/3/3/3 0 complete r0 #26",
+            "1s@17000 3/3/3/3 0 complete r0 #27",
+            "1s@18000 3/3/3/3 0 complete r0 #28",
+            "1s@19000 3/4/3/4 1 complete r5 #29",
+        ],
+        "what has a kline gets no other one, unless it may lack trades"
+    );
+    bench.aggregator.recover(symbol, T0 + 28_000, T0 + 30_999, &trades);
+    bench.tick(31_100).tick(31_999);
+    let last = bench.emitted();
+    assert_eq!(last, ["1s@30000 5/5/5/5 0 complete r0 #30", "1s@29000 5/5/5/5 0 complete r1 #31"]);
 }
 
 #[test]

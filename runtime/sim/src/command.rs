@@ -41,17 +41,17 @@ impl Command {
     }
 }
 
-/// Returns the error text of Bybit's decoder: the unexpected character, its position, and two excerpts.
+/// Returns the error text of Bybit's decoder: the unexpected character, its position, and its beginning twice.
 fn not_an_object(text: &str) -> String {
     let blanks = text.len() - text.trim_start().len();
     let found = text.trim_start().chars().next().unwrap_or(' ');
-    let excerpt = |chars: usize| text.chars().take(chars).collect::<String>();
+    let beginning = |chars: usize| text.chars().take(chars).collect::<String>();
     format!(
         "Failed to decode incoming data:readObjectStart: expect {{ or n, but found {found}, error found in #{} byte \
          of ...|{}|..., bigger context ...|{}|...",
         blanks + 1,
-        excerpt(blanks + 10),
-        excerpt(blanks + 50),
+        beginning(blanks + 10),
+        beginning(blanks + 50),
     )
 }
 

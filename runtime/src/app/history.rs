@@ -1,7 +1,7 @@
 //! `klines history`: writes stored klines as a table, csv, JSON or candlesticks.
 
 mod chart;
-mod pages;
+mod page_reader;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,7 +15,7 @@ use klines_domain::count::counted;
 use klines_domain::series::SeriesKey;
 use klines_domain::time::Millis;
 
-use self::pages::{Pages, Range};
+use self::page_reader::{PageReader, Range};
 use self::table::Table;
 use super::{output, store, utc};
 use crate::cli::{EXIT_FAILED, HistoryArgs, HistoryFormat};
@@ -96,7 +96,7 @@ fn write(args: &HistoryArgs, history: &dyn History, screen: Screen, out: &mut im
     if args.format == HistoryFormat::Chart {
         return write_chart(args, history, range, screen, out);
     }
-    let mut pages = Pages::open(history, range)?;
+    let mut pages = PageReader::open(history, range)?;
     let mut table = Table::new(args.interval, screen.color);
     let (mut text, mut klines) = (String::new(), 0);
     loop {
@@ -127,7 +127,7 @@ fn write_chart(
     let room = screen.width.saturating_add(1);
     let is_asked = args.last.is_some() || args.from.is_some();
     let limit = range.limit.filter(|_| args.last.is_some()).map_or(room, |limit| limit.min(room));
-    let mut pages = Pages::open(history, Range { limit: Some(limit), ..range })?;
+    let mut pages = PageReader::open(history, Range { limit: Some(limit), ..range })?;
     let mut klines = Vec::new();
     loop {
         let page = pages.read()?;

@@ -78,19 +78,19 @@ fn info_text(path: &Path, info: &Info) -> String {
             "interval", "series", "klines", "bytes", "first window"
         );
     }
-    for held in intervals {
-        let [first, last] = [held.span.0, held.span.1].map(moment);
-        let (interval, series, klines) = (held.interval.to_string(), held.series, held.klines);
-        let _ = writeln!(text, "{interval:<8} {series:>7} {klines:>12} {:>13}  {first:<20}  {last}", held.bytes);
+    for info in intervals {
+        let [first, last] = [info.span.0, info.span.1].map(moment);
+        let (interval, series, klines) = (info.interval.to_string(), info.series, info.klines);
+        let _ = writeln!(text, "{interval:<8} {series:>7} {klines:>12} {:>13}  {first:<20}  {last}", info.bytes);
     }
     text
 }
 
 fn info_json(path: &Path, info: &Info) -> String {
-    let intervals = info.intervals.iter().map(|held| {
+    let intervals = info.intervals.iter().map(|info| {
         json!({
-            "interval": held.interval.to_string(), "series": held.series, "klines": held.klines, "bytes": held.bytes,
-            "first": held.span.0, "last": held.span.1,
+            "interval": info.interval.to_string(), "series": info.series, "klines": info.klines, "bytes": info.bytes,
+            "first": info.span.0, "last": info.span.1,
         })
     });
     let object = json!({

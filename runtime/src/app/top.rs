@@ -1,14 +1,14 @@
 //! `klines top`: a live view of a run in the terminal. Reads keys, takes news from the run, and draws; what is shown is
-//! decided in `board` and `screen`, what keys mean in `input`.
+//! decided in `screen_state` and `screen`, what keys mean in `input`.
 
 mod activity;
-mod board;
 mod feed;
 #[cfg(test)]
 mod fixture;
 mod input;
 mod list;
 mod screen;
+mod screen_state;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -22,8 +22,8 @@ use crossterm::event::{self, Event, KeyEventKind};
 use ratatui::DefaultTerminal;
 
 use self::activity::interval_of;
-use self::board::{Board, Effect, News};
 use self::feed::RunFeed;
+use self::screen_state::{Effect, News, ScreenState};
 use super::{hangup, operate, output};
 use crate::cli::TopArgs;
 use crate::telemetry;
@@ -44,11 +44,11 @@ pub fn top(args: &TopArgs) -> anyhow::Result<ExitCode> {
     let unwanted = is_unwanted.clone();
     hangup::when_unwanted(move || unwanted.store(true, Ordering::Release))?;
     let has_colors = telemetry::wants_color(&io::stdout());
-    let board = Board { data_dir: data_dir.display().to_string(), ..Board::default() };
+    let state = ScreenState { data_dir: data_dir.display().to_string(), ..ScreenState::default() };
     // From here on, also a panic restores the terminal.
     let terminal = ratatui::try_init();
     let shown = terminal.map_err(anyhow::Error::from).and_then(|terminal| {
-        let mut view = View { terminal, board, feed, news, has_colors };
+        let mut view = View { terminal, state, feed, news, has_colors };
         view.show(&is_unwanted)
     });
     let restored = ratatui::try_restore();
@@ -76,7 +76,7 @@ fn check_terminal(has_terminal: bool, term: Option<&str>) -> anyhow::Result<()> 
 /// The screen and what it shows.
 struct View {
     terminal: DefaultTerminal,
-    board: Board,
+    state: ScreenState,
     feed: RunFeed,
     news: Receiver<News>,
     has_colors: bool,
@@ -88,15 +88,15 @@ impl View {
         while !is_unwanted.load(Ordering::Acquire) {
             // News that come meanwhile wait for the next turn, so that keys are read.
             let waiting: Vec<News> = self.news.try_iter().take(10_000).collect();
-            waiting.into_iter().for_each(|news| self.board.take(news));
-            if self.board.lost.is_some() {
+            waiting.into_iter().for_each(|news| self.state.take(news));
+            if self.state.lost.is_some() {
                 return Ok(Some("klines has ended".to_owned()));
             }
-            if let Some(interval) = interval_of(&self.board.status.intervals) {
+            if let Some(interval) = interval_of(&self.state.status.intervals) {
                 self.feed.read_klines(interval);
             }
-            let (board, has_colors) = (&self.board, self.has_colors);
-            self.terminal.draw(|frame| screen::draw(frame, board, has_colors))?;
+            let (state, has_colors) = (&self.state, self.has_colors);
+            self.terminal.draw(|frame| screen::draw(frame, state, has_colors))?;
             if event::poll(TURN)? && self.key()? {
                 return Ok(None);
             }
@@ -110,7 +110,7 @@ impl View {
         if key.kind != KeyEventKind::Press {
             return Ok(false);
         }
-        let effect = input::action(self.board.mode(), key).and_then(|action| self.board.act(action));
+        let effect = input::action(self.state.mode(), key).and_then(|action| self.state.act(action));
         match effect {
             Some(Effect::Quit) => return Ok(true),
             Some(Effect::Order(op)) => self.feed.order(op),

@@ -19,7 +19,7 @@ use super::Outcome;
 use super::market::TapeTrade;
 use super::oracle::windows::Windows;
 use super::oracle::{self, Row};
-use super::plan::{Life, Plan};
+use super::plan::{Plan, TradingPeriod};
 
 /// How long after the last fault everything works again: an exchange that is mute is noticed after 45 s, and twice that
 /// if the first new connection brought no data either.
@@ -366,15 +366,15 @@ fn windows_of(kline: &Kline) -> Windows {
 /// Returns whether a symbol is traded and its topic alive all through a window. What is listed is subscribed again when a retry
 /// is due, and that can go wrong until everything works.
 fn is_alive(plan: &Plan, symbol: usize, start: Millis, end: Millis) -> bool {
-    let life = plan.life(symbol);
-    let listed = if life.listed == Millis::MIN { Millis::MIN } else { plan.exchange(plan.healed + RECOVERY) };
-    let ended = if life.ended == Millis::MAX { Millis::MAX } else { plan.exchange(life.ended) };
+    let period = plan.trading_period(symbol);
+    let listed = if period.listed == Millis::MIN { Millis::MIN } else { plan.exchange(plan.healed + RECOVERY) };
+    let ended = if period.ended == Millis::MAX { Millis::MAX } else { plan.exchange(period.ended) };
     let is_dead = plan
         .dead
         .is_some_and(|dead| dead.symbol == symbol && start < dead.at + RECOVERY && end + LONGEST_TRANSIT > dead.at);
     // Flat klines that were withheld because lists omitted the symbol are up to the process that has withheld them.
-    let is_withheld = plan.restarts.iter().any(|restart| start < restart.at && end + MINUTE > life.omitted.0)
-        && life.omitted != Life::WHOLE.omitted;
+    let is_withheld = plan.restarts.iter().any(|restart| start < restart.at && end + MINUTE > period.omitted.0)
+        && period.omitted != TradingPeriod::WHOLE.omitted;
     start >= listed && end < ended && !is_dead && !is_withheld
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use fastrand::Rng;
 use klines_domain::time::{Millis, SECOND};
 
-pub use self::setting::{Life, NEVER};
+pub use self::setting::{NEVER, TradingPeriod};
 use super::clock::Steps;
 
 /// 2024-01-01T00:00:00Z.
@@ -153,7 +153,7 @@ pub struct Plan {
     /// The steps of the exchange's clock.
     pub steps: Steps,
     /// When each symbol is traded.
-    pub lives: Vec<Life>,
+    pub trading_periods: Vec<TradingPeriod>,
     /// The topic that brings nothing on any connection from a time on, until it is subscribed to again.
     pub dead: Option<DeadTopic>,
     /// The ends of processes, each with the next one, in order of time.
@@ -237,7 +237,7 @@ impl Plan {
             rest_faults,
             ahead: 0,
             steps: Steps::default(),
-            lives: vec![Life::WHOLE; symbols],
+            trading_periods: vec![TradingPeriod::WHOLE; symbols],
             dead: None,
             restarts: Vec::new(),
         };
@@ -256,8 +256,8 @@ impl Plan {
     }
 
     /// Returns when a symbol is traded.
-    pub(crate) fn life(&self, symbol: usize) -> Life {
-        self.lives.get(symbol).copied().unwrap_or(Life::WHOLE)
+    pub(crate) fn trading_period(&self, symbol: usize) -> TradingPeriod {
+        self.trading_periods.get(symbol).copied().unwrap_or(TradingPeriod::WHOLE)
     }
 
     /// Returns whether a connection can lose something.
@@ -276,7 +276,8 @@ impl Plan {
 
     /// Returns whether requests about a symbol are refused at times.
     pub(crate) fn is_refused(&self, symbol: usize) -> bool {
-        self.life(symbol) != Life { omitted: self.life(symbol).omitted, ..Life::WHOLE }
+        self.trading_period(symbol)
+            != TradingPeriod { omitted: self.trading_period(symbol).omitted, ..TradingPeriod::WHOLE }
             || self.rest_faults.iter().any(|fault| fault.kind == RestKind::Refuse(symbol))
     }
 }
@@ -331,8 +332,10 @@ impl fmt::Display for Plan {
         for step in &self.steps.0 {
             writeln!(out, "at {:>7} ms {step}", step.at - start)?;
         }
-        for (symbol, life) in self.lives.iter().enumerate().filter(|(_, life)| **life != Life::WHOLE) {
-            let Life { listed, ended, omitted } = life;
+        for (symbol, period) in
+            self.trading_periods.iter().enumerate().filter(|(_, period)| **period != TradingPeriod::WHOLE)
+        {
+            let TradingPeriod { listed, ended, omitted } = period;
             let [listed, ended] = [listed, ended].map(|at| at.saturating_sub(*start));
             writeln!(out, "symbol {symbol} is traded from {listed} to {ended} ms, omitted in lists {omitted:?}")?;
         }

@@ -46,7 +46,7 @@ impl Rest {
         let kinds: Vec<RestKind> = faults.map(|RestFault { kind, .. }| *kind).collect();
         let later = |wait| Err(Failure::Later { wait });
         let symbol = request.symbol().index();
-        let is_refused = !plan.life(symbol).is_traded(now) || kinds.contains(&RestKind::Refuse(symbol));
+        let is_refused = !plan.trading_period(symbol).is_traded(now) || kinds.contains(&RestKind::Refuse(symbol));
         let result = match kinds.iter().find(|kind| !matches!(kind, RestKind::Lie | RestKind::Refuse(_))) {
             _ if is_refused => Err(Failure::Refused),
             Some(RestKind::Break) if rng.bool() => later(0),

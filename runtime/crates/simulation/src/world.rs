@@ -108,7 +108,8 @@ impl<'a> World<'a> {
             plan.gaps.iter().enumerate().map(|(number, gap)| Tape::new(number, *gap, &mut rng)).collect();
         let mut numbers = 0;
         let since = Windows::Months.start_of(plan.start).min(Windows::Weeks.start_of(plan.start));
-        let is_old = |(symbol, _): &(usize, &mut Tape)| plan.is_repaired && plan.life(*symbol).is_traded(plan.start);
+        let is_old =
+            |(symbol, _): &(usize, &mut Tape)| plan.is_repaired && plan.trading_period(*symbol).is_traded(plan.start);
         for (_, tape) in tapes.iter_mut().enumerate().filter(is_old) {
             tape.begin(since - 2 * HOUR, plan.start, &mut numbers, &mut rng);
         }
@@ -138,11 +139,11 @@ impl<'a> World<'a> {
     /// Runs until the end of the plan.
     pub fn run(&mut self) {
         for symbol in 0..self.tapes.len() {
-            let life = self.plan.life(symbol);
+            let period = self.plan.trading_period(symbol);
             let gap = self.plan.gaps.get(symbol).copied().unwrap_or(1);
             // The first trade of a symbol that is traded often is at the beginning.
             let wait = if gap < MINUTE { 1 } else { 1 + self.rng.i64(0..gap) };
-            self.at((self.plan.start + wait).max(life.listed), Event::Match(symbol));
+            self.at((self.plan.start + wait).max(period.listed), Event::Match(symbol));
         }
         self.later(0, Event::List);
         for connection in 0..self.process.clients.len() {
@@ -407,7 +408,7 @@ impl<'a> World<'a> {
     }
 
     fn trade(&mut self, symbol: usize) {
-        if !self.plan.life(symbol).is_traded(self.now) {
+        if !self.plan.trading_period(symbol).is_traded(self.now) {
             return;
         }
         let (now, rng) = (self.now, &mut self.rng);
@@ -452,8 +453,9 @@ impl<'a> World<'a> {
 
     fn answer(&mut self, connection: usize, generation: u32, request: &str) {
         let now = self.now;
-        let is_unknown =
-            |(symbol, tape): (usize, &Tape)| (!self.plan.life(symbol).is_traded(now)).then(|| tape.subject.clone());
+        let is_unknown = |(symbol, tape): (usize, &Tape)| {
+            (!self.plan.trading_period(symbol).is_traded(now)).then(|| tape.subject.clone())
+        };
         let unknown: Vec<String> = self.tapes.iter().enumerate().filter_map(is_unknown).collect();
         let Some(peer) = self.peers.get_mut(connection).filter(|peer| peer.is_open && peer.generation == generation)
         else {

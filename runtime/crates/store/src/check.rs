@@ -28,12 +28,12 @@ pub struct Info {
     /// Klines that are not in blocks yet.
     pub in_log: u64,
     /// By interval, shortest first.
-    pub intervals: Vec<Held>,
+    pub intervals: Vec<IntervalInfo>,
 }
 
 /// What a store holds of an interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct IntervalInfo {
     /// The interval.
     pub interval: Interval,
     /// The number of its series.
@@ -69,7 +69,7 @@ const MAX_FAULTS: usize = 100;
 pub fn info(path: &Path) -> Result<Info, StoreError> {
     Reader::open(path)?.with(|connection| {
         let bytes = file::number(connection, "page_count")? * file::number(connection, "page_size")?;
-        let mut by_interval: BTreeMap<Interval, Held> = BTreeMap::new();
+        let mut by_interval: BTreeMap<Interval, IntervalInfo> = BTreeMap::new();
         let sums = "SELECT interval, count(DISTINCT series.id), sum(klines), sum(length(data)), min(first), max(last)
             FROM series JOIN blocks ON blocks.series = series.id GROUP BY interval";
         let mut sums = connection.prepare(sums)?;
@@ -78,7 +78,7 @@ pub fn info(path: &Path) -> Result<Info, StoreError> {
             let Ok(interval) = row.get::<_, String>(0)?.parse() else { continue };
             let [series, klines, bytes] = [row.get::<_, i64>(1)?, row.get(2)?, row.get(3)?].map(i64::unsigned_abs);
             let span = (row.get(4)?, row.get(5)?);
-            by_interval.insert(interval, Held { interval, series, klines, bytes, span });
+            by_interval.insert(interval, IntervalInfo { interval, series, klines, bytes, span });
         }
         let in_log = check_log(connection, &mut Vec::new())?;
         Ok(Info {

@@ -16,7 +16,7 @@ pub(super) fn check(config: &Config) -> Finding {
     }
     match info(&path) {
         Ok(found) => {
-            let blocks: u64 = found.intervals.iter().map(|held| held.klines).sum();
+            let blocks: u64 = found.intervals.iter().map(|interval| interval.klines).sum();
             Finding::ok(name, format!("{shown} can be read: {}", counted(blocks + found.in_log, "kline")))
         }
         Err(error) => {

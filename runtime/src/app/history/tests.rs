@@ -30,7 +30,7 @@ impl History for Fake {
         let mut queries = self.queries.lock().unwrap();
         queries.push(query.clone());
         let later = self.later.iter().filter(|_| queries.len() > 1);
-        assert!((1..=pages::PAGE).contains(&query.limit), "a page is bounded: {query:?}");
+        assert!((1..=page_reader::PAGE).contains(&query.limit), "a page is bounded: {query:?}");
         let range = query.from..=query.to;
         let matches = |kline: &&Arc<Kline>| *kline.series == query.series && range.contains(&kline.start);
         let found: Vec<Arc<Kline>> = self.klines.iter().chain(later).filter(matches).cloned().collect();

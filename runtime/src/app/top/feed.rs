@@ -13,7 +13,7 @@ use klines_domain::interval::Interval;
 use serde::Deserialize;
 
 use super::activity::SeenKline;
-use super::board::News;
+use super::screen_state::News;
 use crate::app::admin::client::{Answers, ClientError, Closer, ask};
 use crate::app::admin::protocol::{Answer, Op, RunStatus};
 

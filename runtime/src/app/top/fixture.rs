@@ -1,7 +1,7 @@
-//! A board for tests: three consumers, two categories and four symbols.
+//! The state of a screen for tests: three consumers, two categories and four symbols.
 
 use super::activity::SeenKline;
-use super::board::{Board, News};
+use super::screen_state::{News, ScreenState};
 use crate::app::admin::protocol::{ConsumerStatus, Delays, FeedStatus, Repairs, RunStatus};
 
 const NOW: i64 = 1_704_067_200_000;
@@ -84,9 +84,9 @@ fn status(seconds: i64) -> RunStatus {
     }
 }
 
-/// Returns the board of a run after a minute.
-pub(super) fn board() -> Board {
-    let mut board = Board { data_dir: "klines-data".to_owned(), ..Board::default() };
+/// Returns the state of the screen of a run after a minute.
+pub(super) fn screen_state() -> ScreenState {
+    let mut state = ScreenState { data_dir: "klines-data".to_owned(), ..ScreenState::default() };
     let symbols = [
         ("linear", "BTCUSDT", 40, "complete"),
         ("linear", "ETHUSDT", 12, "repaired"),
@@ -94,9 +94,9 @@ pub(super) fn board() -> Board {
     ];
     let symbols = symbols.into_iter().chain([("spot", "BTCUSDT", 7, "complete")]);
     for second in 0..60 {
-        board.take(News::Status(Box::new(status(second))));
+        state.take(News::Status(Box::new(status(second))));
         for (category, symbol, most, quality) in symbols.clone() {
-            board.take(News::Kline(SeenKline {
+            state.take(News::Kline(SeenKline {
                 category: category.to_owned(),
                 symbol: symbol.to_owned(),
                 start: NOW + second * 1_000,
@@ -106,7 +106,7 @@ pub(super) fn board() -> Board {
                 quality: quality.to_owned(),
             }));
         }
-        board.take(News::Tick);
+        state.take(News::Tick);
     }
-    board
+    state
 }

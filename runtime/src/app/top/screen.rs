@@ -1,4 +1,4 @@
-//! The screen: a function of the board, the size and whether there are colours.
+//! The screen: a function of its state, the size and whether there are colours.
 
 mod cells;
 mod feeds;
@@ -12,8 +12,8 @@ use ratatui::widgets::Paragraph;
 
 use self::cells::{Theme, bytes, duration, mean_delay, percent};
 use self::feeds::WIDE_FROM;
-use super::board::Board;
 use super::input::Mode;
+use super::screen_state::ScreenState;
 
 /// The smallest screen on which everything has room.
 const LEAST: (u16, u16) = (80, 24);
@@ -22,44 +22,44 @@ const FIXED: usize = 4;
 /// Lines of consumers that are shown before symbols get more room.
 const CONSUMERS: usize = 8;
 
-/// Draws the board.
-pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, has_colors: bool) {
+/// Draws the state.
+pub(super) fn draw(frame: &mut Frame<'_>, state: &ScreenState, has_colors: bool) {
     let area = frame.area();
     let theme = Theme { has_colors };
     let lines = if area.width < LEAST.0 || area.height < LEAST.1 {
         vec![Line::raw(format!("klines top needs {} x {} characters", LEAST.0, LEAST.1)), Line::raw("q quits")]
     } else {
-        lines(board, usize::from(area.width), usize::from(area.height), theme)
+        lines(state, usize::from(area.width), usize::from(area.height), theme)
     };
     frame.render_widget(Paragraph::new(lines), area);
 }
 
 /// Returns the lines of a screen of this size.
-fn lines(board: &Board, width: usize, height: usize, theme: Theme) -> Vec<Line<'static>> {
-    let mut lines = vec![header(board, width, theme)];
-    if board.is_help {
+fn lines(state: &ScreenState, width: usize, height: usize, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![header(state, width, theme)];
+    if state.is_help {
         lines.extend(help::lines());
     } else {
-        lines.extend(feeds::lines(board, width, theme));
+        lines.extend(feeds::lines(state, width, theme));
         let room = height.saturating_sub(lines.len() + FIXED - 1);
-        let count = board.shown_consumers().len().max(1);
+        let count = state.shown_consumers().len().max(1);
         let consumers = count.min(CONSUMERS.max(room / 2)).min(room.saturating_sub(3));
-        lines.extend(lists::consumers(board, width, consumers, theme));
+        lines.extend(lists::consumers(state, width, consumers, theme));
         let symbols = room.saturating_sub(consumers);
-        lines.extend(match &board.log {
+        lines.extend(match &state.log {
             Some(log) => lists::log(log, width, symbols, theme),
-            None => lists::symbols(board, width, symbols, theme),
+            None => lists::symbols(state, width, symbols, theme),
         });
     }
     lines.truncate(height.saturating_sub(1));
     lines.resize(height.saturating_sub(1), Line::default());
-    lines.push(footer(board, theme));
+    lines.push(footer(state, theme));
     lines
 }
 
-fn header(board: &Board, width: usize, theme: Theme) -> Line<'static> {
-    let status = &board.status;
-    let before = board.before.as_ref();
+fn header(state: &ScreenState, width: usize, theme: Theme) -> Line<'static> {
+    let status = &state.status;
+    let before = state.before.as_ref();
     let took = before.map_or(0, |before| status.now - before.now);
     let cpu = percent(status.cpu_micros, before.map_or(status.cpu_micros, |before| before.cpu_micros), took);
     let delay = mean_delay(status.closing, before.map(|before| before.closing));
@@ -75,15 +75,15 @@ fn header(board: &Board, width: usize, theme: Theme) -> Line<'static> {
         "klines {}  up {}  delay {delay}  cpu {cpu}  memory {memory}{data}{rest}{ending}  {}",
         status.version,
         duration(status.now - status.since),
-        board.data_dir,
+        state.data_dir,
     );
     Line::styled(text, theme.emphasis())
 }
 
 /// Returns the last line: the filter that is written, the result of an order, or the keys.
-fn footer(board: &Board, theme: Theme) -> Line<'static> {
-    match (&board.message, board.mode()) {
-        (_, Mode::Filter) => Line::raw(format!("filter: {}_   Enter keeps it, Esc removes it", board.filter)),
+fn footer(state: &ScreenState, theme: Theme) -> Line<'static> {
+    match (&state.message, state.mode()) {
+        (_, Mode::Filter) => Line::raw(format!("filter: {}_   Enter keeps it, Esc removes it", state.filter)),
         (Some(Ok(done)), _) => Line::styled(done.clone(), theme.good()),
         (Some(Err(error)), _) => Line::styled(format!("error: {error}"), theme.bad()),
         (None, Mode::Help) => Line::raw("any key closes the help, q quits"),

@@ -108,8 +108,8 @@ fn convert(row: &WireTrade<'_>, stamped: ExchangeMillis, symbol: SymbolId) -> Re
         "Buy" => Side::Buy,
         "Sell" => Side::Sell,
         other => {
-            let excerpt: String = other.chars().take(16).collect();
-            return Err(DecodeError::Malformed(format!("side {excerpt:?}")));
+            let beginning: String = other.chars().take(16).collect();
+            return Err(DecodeError::Malformed(format!("side {beginning:?}")));
         }
     };
     let (Some(price), Some(size)) = (quantity(row.price.as_bytes()), quantity(row.size.as_bytes())) else {

@@ -47,7 +47,7 @@ const LONGEST_FULL: Millis = 60 * SECOND;
 
 /// When a symbol is traded, in true time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life {
+pub struct TradingPeriod {
     /// Since when; before that, it is unknown.
     pub listed: Millis,
     /// Until when.
@@ -56,8 +56,8 @@ pub struct Life {
     pub omitted: (Millis, Millis),
 }
 
-impl Life {
-    /// The life of a symbol that is traded all the time.
+impl TradingPeriod {
+    /// A symbol that is traded all the time.
     pub const WHOLE: Self = Self { listed: Millis::MIN, ended: Millis::MAX, omitted: (0, 0) };
 
     /// Returns whether the symbol is traded.
@@ -101,7 +101,8 @@ pub fn draw(plan: &mut Plan) {
     let is_undisturbed = plan.steps.0.is_empty() && plan.rest_faults.is_empty() && !plan.loses();
     if plan.is_repaired && is_undisturbed && rng.u8(..) < 128 {
         let symbol = rng.usize(0..plan.gaps.len());
-        let is_busy = plan.gaps.get(symbol).is_some_and(|gap| *gap <= BUSY_ENOUGH) && plan.life(symbol) == Life::WHOLE;
+        let is_busy = plan.gaps.get(symbol).is_some_and(|gap| *gap <= BUSY_ENOUGH)
+            && plan.trading_period(symbol) == TradingPeriod::WHOLE;
         let at = plan.start + rng.i64(20 * SECOND..HEALED - 60 * SECOND);
         plan.dead = is_busy.then_some(DeadTopic { symbol, at });
     }
@@ -179,16 +180,16 @@ fn quiet(plan: &mut Plan, symbol: usize, rng: &mut Rng) {
 /// Lists a symbol while the run lasts, ends it, or leaves it out of lists for a while.
 fn pass(plan: &mut Plan, symbol: usize, rng: &mut Rng) {
     let at = plan.start + rng.i64(5 * SECOND..HEALED);
-    match (rng.u8(0..3), plan.lives.get_mut(symbol)) {
-        (0, Some(life)) => life.listed = at,
-        (1, Some(life)) => life.ended = at,
+    match (rng.u8(0..3), plan.trading_periods.get_mut(symbol)) {
+        (0, Some(period)) => period.listed = at,
+        (1, Some(period)) => period.ended = at,
         _ => omit(plan, symbol, rng),
     }
 }
 
 fn omit(plan: &mut Plan, symbol: usize, rng: &mut Rng) {
     let from = plan.start + rng.i64(5 * SECOND..HEALED - 60 * SECOND);
-    if let Some(life) = plan.lives.get_mut(symbol).filter(|_| rng.bool()) {
-        life.omitted = (from, from + rng.i64(SECOND..60 * SECOND));
+    if let Some(period) = plan.trading_periods.get_mut(symbol).filter(|_| rng.bool()) {
+        period.omitted = (from, from + rng.i64(SECOND..60 * SECOND));
     }
 }

@@ -26,7 +26,7 @@ impl World<'_> {
             let symbol = Symbol::new(name).ok()?;
             Some(Instrument { symbol, category: Category::Linear, tick, quote, is_dated: false, trading })
         };
-        let is_shown = |(symbol, _): &(usize, &Tape)| self.plan.life(*symbol).is_shown(self.now);
+        let is_shown = |(symbol, _): &(usize, &Tape)| self.plan.trading_period(*symbol).is_shown(self.now);
         let shown = self.tapes.iter().enumerate().filter(is_shown).map(|(_, tape)| tape.name.as_str());
         let list: Vec<Instrument> = shown.chain(OTHERS).filter_map(instrument).collect();
         let local = self.local();
@@ -35,8 +35,10 @@ impl World<'_> {
             // A symbol that is only omitted goes on, and steps of the clock make the end another time.
             if let FeedEvent::Ended { symbol, at } = event
                 && self.plan.steps.0.is_empty()
-                && let Some(tape) =
-                    self.tapes.get(symbol.index()).filter(|_| self.plan.life(symbol.index()).ended <= self.now)
+                && let Some(tape) = self
+                    .tapes
+                    .get(symbol.index())
+                    .filter(|_| self.plan.trading_period(symbol.index()).ended <= self.now)
             {
                 self.checker.ended(&tape.name, at.get() - self.plan.ahead);
             }

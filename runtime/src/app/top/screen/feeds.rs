@@ -5,7 +5,7 @@ use ratatui::text::Line;
 
 use super::cells::{Column, Theme, count, duration, heading, span, tenths};
 use crate::app::admin::protocol::FeedStatus;
-use crate::app::top::board::Board;
+use crate::app::top::screen_state::ScreenState;
 
 const COLUMNS: [Column; 10] = [
     ("FEED", 8, false),
@@ -26,19 +26,19 @@ const WIDE: [Column; 5] =
 pub(super) const WIDE_FROM: usize = 120;
 
 /// Returns the heading and a line for each category.
-pub(super) fn lines(board: &Board, width: usize, theme: Theme) -> Vec<Line<'static>> {
+pub(super) fn lines(state: &ScreenState, width: usize, theme: Theme) -> Vec<Line<'static>> {
     let is_wide = width >= WIDE_FROM;
     let mut title = heading(&COLUMNS);
     if is_wide {
         title.push_str(&heading(&WIDE));
     }
     let mut lines = vec![Line::styled(title, theme.emphasis())];
-    lines.extend(board.status.feeds.iter().map(|feed| line(board, feed, is_wide, theme)));
+    lines.extend(state.status.feeds.iter().map(|feed| line(state, feed, is_wide, theme)));
     lines
 }
 
-fn line(board: &Board, feed: &FeedStatus, is_wide: bool, theme: Theme) -> Line<'static> {
-    let took = board.before.as_ref().map_or(0, |before| board.status.now - before.now);
+fn line(state: &ScreenState, feed: &FeedStatus, is_wide: bool, theme: Theme) -> Line<'static> {
+    let took = state.before.as_ref().map_or(0, |before| state.status.now - before.now);
     let pending = feed.gap - feed.gap_repaired - feed.gap_unknown;
     let repairing = match &feed.repair {
         None => "off".to_owned(),
@@ -46,7 +46,7 @@ fn line(board: &Board, feed: &FeedStatus, is_wide: bool, theme: Theme) -> Line<'
         Some(repair) if repair.pending > 0 => format!("{} in {}", duration(pending), repair.pending),
         Some(_) => "-".to_owned(),
     };
-    let trades = board.feed_before(&feed.category).map_or(0, |before| feed.counted.saturating_sub(before.counted));
+    let trades = state.feed_before(&feed.category).map_or(0, |before| feed.counted.saturating_sub(before.counted));
     let cells = [
         feed.category.clone(),
         feed.state.clone(),

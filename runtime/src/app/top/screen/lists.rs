@@ -9,8 +9,8 @@ use super::cells::{Column, Theme, bytes, cell, count, heading, mean_delay, spark
 use super::feeds::WIDE_FROM;
 use crate::app::admin::protocol::ConsumerStatus;
 use crate::app::top::activity::{SECONDS, SymbolActivity};
-use crate::app::top::board::{Board, CONSUMER_SORTS, Focus, Log, SYMBOL_SORTS};
 use crate::app::top::list::List;
+use crate::app::top::screen_state::{CONSUMER_SORTS, Focus, Log, SYMBOL_SORTS, ScreenState};
 
 /// Shows which line, and which list, is selected.
 const MARK: &str = "> ";
@@ -36,10 +36,15 @@ fn first_shown(selected: usize, room: usize) -> usize {
 }
 
 /// Returns the heading of a list, with what it is sorted by and filtered.
-fn title(board: &Board, columns: &str, (focus, list, sorts): (Focus, &List, &[&str]), theme: Theme) -> Line<'static> {
-    let has_keys = board.focus == focus;
+fn title(
+    state: &ScreenState,
+    columns: &str,
+    (focus, list, sorts): (Focus, &List, &[&str]),
+    theme: Theme,
+) -> Line<'static> {
+    let has_keys = state.focus == focus;
     let mark = if has_keys { MARK } else { NO_MARK };
-    let filter = if has_keys && !board.filter.is_empty() { format!(" with {}", board.filter) } else { String::new() };
+    let filter = if has_keys && !state.filter.is_empty() { format!(" with {}", state.filter) } else { String::new() };
     let by = match (list.sort, list.is_reversed) {
         (0, false) => String::new(),
         (at, is_reversed) => {
@@ -51,23 +56,29 @@ fn title(board: &Board, columns: &str, (focus, list, sorts): (Focus, &List, &[&s
 }
 
 /// Returns the heading and at most `room` consumers.
-pub(super) fn consumers(board: &Board, width: usize, room: usize, theme: Theme) -> Vec<Line<'static>> {
+pub(super) fn consumers(state: &ScreenState, width: usize, room: usize, theme: Theme) -> Vec<Line<'static>> {
     let is_wide = width >= WIDE_FROM;
     let columns = heading(&CONSUMERS) + &if is_wide { heading(&WIDE_CONSUMERS) } else { String::new() };
-    let mut lines = vec![title(board, &columns, (Focus::Consumers, &board.consumers, &CONSUMER_SORTS), theme)];
-    let rows = board.shown_consumers();
+    let mut lines = vec![title(state, &columns, (Focus::Consumers, &state.consumers, &CONSUMER_SORTS), theme)];
+    let rows = state.shown_consumers();
     let names: Vec<String> = rows.iter().map(|row| row.name.clone()).collect();
-    let selected = board.consumers.position(&names).unwrap_or(0);
+    let selected = state.consumers.position(&names).unwrap_or(0);
     let shown = rows.iter().enumerate().skip(first_shown(selected, room)).take(room);
-    lines.extend(shown.map(|(at, row)| consumer(board, row, at == selected, is_wide, theme)));
+    lines.extend(shown.map(|(at, row)| consumer(state, row, at == selected, is_wide, theme)));
     if rows.is_empty() {
         lines.push(Line::raw("  no consumer"));
     }
     lines
 }
 
-fn consumer(board: &Board, row: &ConsumerStatus, is_selected: bool, is_wide: bool, theme: Theme) -> Line<'static> {
-    let before = board.consumer_before(&row.name).map(|before| before.lag);
+fn consumer(
+    state: &ScreenState,
+    row: &ConsumerStatus,
+    is_selected: bool,
+    is_wide: bool,
+    theme: Theme,
+) -> Line<'static> {
+    let before = state.consumer_before(&row.name).map(|before| before.lag);
     let mut cells = vec![
         row.name.clone(),
         row.state.clone(),
@@ -109,25 +120,25 @@ fn marked(spans: impl Iterator<Item = Span<'static>>, is_selected: bool, theme: 
 }
 
 /// Returns the heading and at most `room` symbols.
-pub(super) fn symbols(board: &Board, width: usize, room: usize, theme: Theme) -> Vec<Line<'static>> {
+pub(super) fn symbols(state: &ScreenState, width: usize, room: usize, theme: Theme) -> Vec<Line<'static>> {
     let is_wide = width >= WIDE_FROM;
     let columns = heading(&SYMBOLS) + &if is_wide { heading(&WIDE_SYMBOLS) } else { String::new() };
     let bars = width.saturating_sub(columns.chars().count() + NO_MARK.len()).min(SECONDS);
     let columns = format!("{columns}LAST {bars} s");
-    let mut lines = vec![title(board, &columns, (Focus::Symbols, &board.symbols, &SYMBOL_SORTS), theme)];
-    let rows = board.shown_symbols();
+    let mut lines = vec![title(state, &columns, (Focus::Symbols, &state.symbols, &SYMBOL_SORTS), theme)];
+    let rows = state.shown_symbols();
     let names: Vec<String> = rows.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let selected = board.symbols.position(&names).unwrap_or(0);
+    let selected = state.symbols.position(&names).unwrap_or(0);
     let shown = rows.iter().enumerate().skip(first_shown(selected, room)).take(room);
     lines.extend(shown.map(|(at, (name, row))| {
-        let is_selected = at == selected && board.focus == Focus::Symbols;
+        let is_selected = at == selected && state.focus == Focus::Symbols;
         marked(symbol(name, row, bars, is_wide, theme).into_iter(), is_selected, theme)
     }));
     if rows.is_empty() {
         lines.push(Line::raw("  no klines yet"));
-    } else if board.missed > 0 {
+    } else if state.missed > 0 {
         lines.truncate(room);
-        lines.push(Line::raw(format!("  missed {}: read too slowly", counted(board.missed, "kline"))));
+        lines.push(Line::raw(format!("  missed {}: read too slowly", counted(state.missed, "kline"))));
     }
     lines
 }

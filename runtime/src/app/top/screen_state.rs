@@ -65,7 +65,7 @@ pub(super) struct Log {
 
 /// What the screen shows.
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(super) struct ScreenState {
     /// The folder of the run.
     pub(super) data_dir: String,
     pub(super) status: RunStatus,
@@ -87,7 +87,7 @@ pub(super) struct Board {
     pub(super) lost: Option<String>,
 }
 
-impl Board {
+impl ScreenState {
     /// Takes news in.
     pub(super) fn take(&mut self, news: News) {
         match news {

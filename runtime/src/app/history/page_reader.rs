@@ -26,13 +26,13 @@ pub(super) struct Range {
 
 /// The klines of a range, oldest first.
 #[derive(Debug)]
-pub(super) struct Pages<'a> {
+pub(super) struct PageReader<'a> {
     history: &'a dyn History,
     /// What is still to be read; without a limit.
     rest: Range,
 }
 
-impl<'a> Pages<'a> {
+impl<'a> PageReader<'a> {
     /// Finds the first kline of the range.
     ///
     /// # Errors

@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
         Command::Keygen(args) => keygen::keygen(&args),
         Command::Tls(TlsCommand::SelfSigned(args)) => self_signed::self_signed(&args),
         Command::Consumer(ConsumerCommand::Inspect(args)) => inspect::inspect(&args),
-        Command::Config(ConfigCommand::Show(args)) => configured(args.sources(), |config| {
+        Command::Config(ConfigCommand::Show(args)) => configured(args.flags.sources(), |config| {
             output::print(&if args.json { format!("{:#}\n", config.show_json()) } else { config.show() })?;
             Ok(ExitCode::SUCCESS)
         }),

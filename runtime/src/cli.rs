@@ -24,7 +24,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use self::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs};
+pub use self::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, SourceArgs};
 pub use self::backfill::BackfillArgs;
 pub use self::consumer::{
     BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, TargetRunArgs,
@@ -199,18 +199,9 @@ pub struct CheckArgs {
     /// Print the result as JSON on standard output
     #[arg(long)]
     pub json: bool,
-    /// Where the configuration is read from.
+    /// The configuration.
     #[command(flatten)]
-    pub config: ConfigArgs,
-    /// The symbols and the exchange.
-    #[command(flatten)]
-    pub market: MarketArgs,
-    /// How klines are made.
-    #[command(flatten)]
-    pub klines: KlineArgs,
-    /// What is logged.
-    #[command(flatten)]
-    pub log: LogArgs,
+    pub flags: SourceArgs,
 }
 
 /// `klines reload`.
@@ -263,18 +254,9 @@ pub struct ShowArgs {
     /// Print the result as JSON on standard output
     #[arg(long)]
     pub json: bool,
-    /// Where the configuration is read from.
+    /// The configuration.
     #[command(flatten)]
-    pub config: ConfigArgs,
-    /// The symbols and the exchange.
-    #[command(flatten)]
-    pub market: MarketArgs,
-    /// How klines are made.
-    #[command(flatten)]
-    pub klines: KlineArgs,
-    /// What is logged.
-    #[command(flatten)]
-    pub log: LogArgs,
+    pub flags: SourceArgs,
 }
 
 /// Writes the completion script of `shell` to `out`.

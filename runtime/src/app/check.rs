@@ -16,7 +16,7 @@ use crate::cli::{CheckArgs, EXIT_CONFIG};
 /// # Errors
 /// When the check itself fails: the WebAssembly engine cannot start, or the exchange does not answer.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let (config, mut report) = klines_config::examine(args.sources());
+    let (config, mut report) = klines_config::examine(args.flags.sources());
     let components = wiring::compiling::for_a_check(&config)?;
     let (catalog, past) = (wiring::catalog(&config), past::of_run(&config));
     let reads = wiring::Reads { values: None, past: &past, taps: None };

@@ -26,7 +26,7 @@ use crate::telemetry;
 /// # Errors
 /// When standard output cannot be written.
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let (config, report) = klines_config::examine(args.sources());
+    let (config, report) = klines_config::examine(args.flags.sources());
     let now = LocalClock::start().now().get();
     let mut findings = vec![versions(), configuration(&report), run(&config)];
     findings.extend(machine::check(&config));

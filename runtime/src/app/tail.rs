@@ -93,12 +93,8 @@ impl<W: Write> Printer<W> {
             self.missed(missed)?;
         }
         match (self.format, line.kline, line.value) {
-            (TailFormat::Text, Some(kline), _) => {
-                self.columns.kline(&serde_json::from_str(kline.get())?, &mut self.text)
-            }
-            (TailFormat::Text, _, Some(value)) => {
-                self.columns.value(&serde_json::from_str(value.get())?, &mut self.text)
-            }
+            (TailFormat::Text, Some(kline), _) => self.columns.kline(kline.get(), &mut self.text)?,
+            (TailFormat::Text, _, Some(value)) => self.columns.value(value.get(), &mut self.text)?,
             (TailFormat::Ndjson, Some(object), _) | (TailFormat::Ndjson, _, Some(object)) => self.object(object.get()),
             (_, None, None) => {}
         }

@@ -83,6 +83,31 @@ pub struct LogArgs {
     pub log_format: Option<String>,
 }
 
+/// The flags of the commands that read the whole configuration, as `klines run` does.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SourceArgs {
+    /// Where the configuration is read from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The symbols and the exchange.
+    #[command(flatten)]
+    pub market: MarketArgs,
+    /// How klines are made.
+    #[command(flatten)]
+    pub klines: KlineArgs,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+impl SourceArgs {
+    /// Returns the sources that the configuration is read from.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        sources(&self.config, &self.market, &self.klines, &self.log)
+    }
+}
+
 /// Returns the flags that were given, with their values.
 fn given<const N: usize>(flags: [(&'static str, &Option<String>); N]) -> impl Iterator<Item = (&'static str, String)> {
     flags.map(|(name, value)| value.clone().map(|value| (name, value))).into_iter().flatten()

@@ -1,10 +1,9 @@
 //! `klines tail`, `klines doctor` and `klines top`: commands that look at a run and at what it needs.
 
 use clap::{Args, ValueEnum};
-use klines_config::Sources;
 
 use super::TargetRunArgs;
-use super::args::{self, ConfigArgs, KlineArgs, LogArgs, MarketArgs};
+use super::args::SourceArgs;
 
 /// `klines tail`.
 #[derive(Args, Clone, Debug)]
@@ -63,20 +62,9 @@ pub struct DoctorArgs {
     /// Print the result as JSON on standard output
     #[arg(long)]
     pub json: bool,
-    /// Where the configuration is read from.
+    /// The configuration.
     #[command(flatten)]
-    pub config: ConfigArgs,
-    /// The symbols and the exchange.
-    #[command(flatten)]
-    pub market: MarketArgs,
-}
-
-impl DoctorArgs {
-    /// Returns the sources that the configuration is read from.
-    #[must_use]
-    pub fn sources(&self) -> Sources {
-        args::sources(&self.config, &self.market, &KlineArgs::default(), &LogArgs::default())
-    }
+    pub flags: SourceArgs,
 }
 
 /// `klines top`.

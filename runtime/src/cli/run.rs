@@ -1,11 +1,10 @@
-//! `klines run`, and the sources of every command that reads the whole configuration.
+//! `klines run`.
 
 use clap::Args;
 use klines_config::quantity::HumanDuration;
 use klines_config::{Reads, Sources};
 
-use super::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, sources};
-use super::{CheckArgs, ShowArgs};
+use super::args::SourceArgs;
 
 /// `klines run`.
 #[derive(Args, Clone, Debug)]
@@ -29,18 +28,9 @@ pub struct RunArgs {
     /// Stop after this duration, such as 20s or 1m30s
     #[arg(long = "for", value_name = "DURATION", value_parser = HumanDuration::of_flag)]
     pub duration: Option<HumanDuration>,
-    /// Where the configuration is read from.
+    /// The configuration.
     #[command(flatten)]
-    pub config: ConfigArgs,
-    /// The symbols and the exchange.
-    #[command(flatten)]
-    pub market: MarketArgs,
-    /// How klines are made.
-    #[command(flatten)]
-    pub klines: KlineArgs,
-    /// What is logged.
-    #[command(flatten)]
-    pub log: LogArgs,
+    pub flags: SourceArgs,
 }
 
 impl RunArgs {
@@ -48,22 +38,6 @@ impl RunArgs {
     #[must_use]
     pub fn sources(&self) -> Sources {
         let reads = if self.demo { Reads::AllButExchange } else { Reads::Everything };
-        Sources { reads, ..sources(&self.config, &self.market, &self.klines, &self.log) }
-    }
-}
-
-impl CheckArgs {
-    /// Returns the sources that the configuration is read from.
-    #[must_use]
-    pub fn sources(&self) -> Sources {
-        sources(&self.config, &self.market, &self.klines, &self.log)
-    }
-}
-
-impl ShowArgs {
-    /// Returns the sources that the configuration is read from.
-    #[must_use]
-    pub fn sources(&self) -> Sources {
-        sources(&self.config, &self.market, &self.klines, &self.log)
+        Sources { reads, ..self.flags.sources() }
     }
 }

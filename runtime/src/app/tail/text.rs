@@ -17,35 +17,6 @@ const COLUMNS: usize = 9;
 /// The columns that are aligned to the left.
 const LEFT: usize = 3;
 
-/// A kline as it is sent.
-#[derive(Debug, Deserialize)]
-pub(super) struct SentKline {
-    #[serde(flatten)]
-    series: SentSeries,
-    open: String,
-    high: String,
-    low: String,
-    close: String,
-    volume: String,
-    trades: u64,
-    quality: String,
-}
-
-/// A value as it is sent.
-#[derive(Debug, Deserialize)]
-pub(super) struct SentValue<'a> {
-    consumer: String,
-    name: String,
-    category: String,
-    symbol: String,
-    interval: String,
-    start: Millis,
-    confirm: bool,
-    revision: u32,
-    #[serde(borrow)]
-    value: &'a RawValue,
-}
-
 /// What klines and values have.
 #[derive(Debug, Deserialize)]
 struct SentSeries {
@@ -55,6 +26,27 @@ struct SentSeries {
     start: Millis,
     confirm: bool,
     revision: u32,
+}
+
+/// What only klines have.
+#[derive(Debug, Deserialize)]
+struct SentKline {
+    open: String,
+    high: String,
+    low: String,
+    close: String,
+    volume: String,
+    trades: u64,
+    quality: String,
+}
+
+/// What only values have.
+#[derive(Debug, Deserialize)]
+struct SentValue<'a> {
+    consumer: String,
+    name: String,
+    #[serde(borrow)]
+    value: &'a RawValue,
 }
 
 /// The columns of all lines.
@@ -69,38 +61,39 @@ impl Columns {
         Self { color, widths: [0; COLUMNS] }
     }
 
-    /// Appends the line of a kline.
-    pub(super) fn kline(&mut self, kline: &SentKline, out: &mut String) {
-        let [time, symbol, interval] = kline.series.cells();
+    /// Appends the line of a kline, which is JSON.
+    ///
+    /// # Errors
+    /// When a field is missing.
+    pub(super) fn kline(&mut self, text: &str, out: &mut String) -> serde_json::Result<()> {
+        let (series, kline): (SentSeries, SentKline) = (serde_json::from_str(text)?, serde_json::from_str(text)?);
+        let [time, symbol, interval] = series.cells();
         let prices = [&kline.open, &kline.high, &kline.low, &kline.close, &kline.volume].map(String::as_str);
         let [open, high, low, close, volume] = prices;
         let trades = kline.trades.to_string();
         self.cells(&[&time, &symbol, &interval, open, high, low, close, volume, &trades], out);
         let is_whole = matches!(kline.quality.as_str(), "complete" | "repaired");
-        let remarks = kline.series.remarks();
         out.push_str("  ");
         out.push_str(if self.color && !is_whole { YELLOW } else { "" });
         out.push_str(&sanitize(&kline.quality, MAX_VALUE));
-        out.push_str(&remarks);
+        out.push_str(&series.remarks());
         out.push_str(if self.color && !is_whole { RESET } else { "" });
         out.push('\n');
+        Ok(())
     }
 
-    /// Appends the line of a value.
-    pub(super) fn value(&mut self, value: &SentValue<'_>, out: &mut String) {
-        let series = SentSeries {
-            category: value.category.clone(),
-            symbol: value.symbol.clone(),
-            interval: value.interval.clone(),
-            start: value.start,
-            confirm: value.confirm,
-            revision: value.revision,
-        };
+    /// Appends the line of a value, which is JSON.
+    ///
+    /// # Errors
+    /// When a field is missing.
+    pub(super) fn value(&mut self, text: &str, out: &mut String) -> serde_json::Result<()> {
+        let (series, value): (SentSeries, SentValue<'_>) = (serde_json::from_str(text)?, serde_json::from_str(text)?);
         let [time, symbol, interval] = series.cells();
         self.cells(&[&time, &symbol, &interval], out);
         let shown = sanitize(value.value.get(), MAX_VALUE);
         let name = sanitize(&format!("{}.{}", value.consumer, value.name), MAX_VALUE);
         out.push_str(&format!("  {name} = {shown}{}\n", series.remarks()));
+        Ok(())
     }
 
     fn cells(&mut self, cells: &[&str], out: &mut String) {
@@ -136,21 +129,26 @@ impl SentSeries {
 mod tests {
     use super::*;
 
-    fn kline(symbol: &str, close: &str, rest: &str) -> SentKline {
-        let text = format!(
+    fn kline(symbol: &str, close: &str, rest: &str) -> String {
+        format!(
             r#"{{"category":"linear","symbol":"{symbol}","interval":"1m","start":1704067200000,"open":"42000.1","high":"42010","low":"41990.5","close":"{close}","volume":"12.345","trades":321,{rest}}}"#
-        );
-        serde_json::from_str(&text).unwrap()
+        )
     }
 
     #[test]
     fn lines_are_aligned_and_say_what_is_special() {
         let (mut columns, mut out) = (Columns::new(false), String::new());
-        columns.kline(&kline("BTCUSDT", "42003", r#""confirm":true,"revision":0,"quality":"complete""#), &mut out);
-        columns.kline(&kline("1000PEPEUSDT", "1", r#""confirm":true,"revision":2,"quality":"gapped""#), &mut out);
-        columns.kline(&kline("BTCUSDT", "42003", r#""confirm":false,"revision":0,"quality":"partial""#), &mut out);
+        columns
+            .kline(&kline("BTCUSDT", "42003", r#""confirm":true,"revision":0,"quality":"complete""#), &mut out)
+            .unwrap();
+        columns
+            .kline(&kline("1000PEPEUSDT", "1", r#""confirm":true,"revision":2,"quality":"gapped""#), &mut out)
+            .unwrap();
+        columns
+            .kline(&kline("BTCUSDT", "42003", r#""confirm":false,"revision":0,"quality":"partial""#), &mut out)
+            .unwrap();
         let value = r#"{"consumer":"mine","name":"rsi","category":"spot","symbol":"BTCUSDT","interval":"1m","start":1704067200000,"confirm":true,"revision":0,"value":{"text":"a b"}}"#;
-        columns.value(&serde_json::from_str(value).unwrap(), &mut out);
+        columns.value(value, &mut out).unwrap();
         let expected = "\
 2024-01-01 00:00  BTCUSDT  1m  42000.1  42010  41990.5  42003  12.345  321  complete
 2024-01-01 00:00  1000PEPEUSDT  1m  42000.1  42010  41990.5      1  12.345  321  gapped revision 2
@@ -163,9 +161,9 @@ mod tests {
     #[test]
     fn colour_marks_klines_in_which_trades_may_be_missing() {
         let (mut columns, mut out) = (Columns::new(true), String::new());
-        columns.kline(&kline("BTCUSDT", "1", r#""confirm":true,"revision":0,"quality":"repaired""#), &mut out);
+        columns.kline(&kline("BTCUSDT", "1", r#""confirm":true,"revision":0,"quality":"repaired""#), &mut out).unwrap();
         assert!(!out.contains('\u{1b}'));
-        columns.kline(&kline("BTCUSDT", "1", r#""confirm":true,"revision":0,"quality":"gapped""#), &mut out);
+        columns.kline(&kline("BTCUSDT", "1", r#""confirm":true,"revision":0,"quality":"gapped""#), &mut out).unwrap();
         assert!(out.ends_with("\u{1b}[33mgapped\u{1b}[0m\n"), "{out:?}");
     }
 }

@@ -38,6 +38,7 @@ mod past;
 mod queues;
 pub mod reconfigure;
 mod recording;
+mod refusal;
 pub mod reload;
 mod seeding;
 mod utc;
@@ -48,6 +49,7 @@ use std::process::ExitCode;
 use klines_config::{Config, Sources};
 
 use self::admin::protocol::Op;
+use self::refusal::Refused;
 use crate::cli::{self, Cli, Command, ConfigCommand, ConsumerCommand, TlsCommand};
 use crate::telemetry;
 
@@ -105,23 +107,22 @@ pub fn main() -> ExitCode {
     if let Err(error) = core_dumps {
         tracing::debug!(%error, "core dumps could not be disabled");
     }
-    outcome.unwrap_or_else(|error| {
-        output::error(&error);
-        ExitCode::from(cli::EXIT_FAILED)
+    outcome.unwrap_or_else(|error| match error.downcast() {
+        Ok(Refused(report)) => {
+            output::report(&report);
+            ExitCode::from(cli::EXIT_CONFIG)
+        }
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(cli::EXIT_FAILED)
+        }
     })
 }
 
 /// Reads the configuration, prints its errors and warnings, starts logging, and runs `command` unless it is refused.
 fn configured(sources: Sources, command: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
-    match klines_config::load(sources) {
-        Ok((config, warnings)) => {
-            output::report(&warnings);
-            telemetry::start(config.log)?;
-            command(config)
-        }
-        Err(report) => {
-            output::report(&report);
-            Ok(ExitCode::from(cli::EXIT_CONFIG))
-        }
-    }
+    let (config, warnings) = klines_config::load(sources).map_err(Refused)?;
+    output::report(&warnings);
+    telemetry::start(config.log)?;
+    command(config)
 }

@@ -20,7 +20,7 @@ mod verify;
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -48,6 +48,9 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// The configuration was refused; nothing was started.
 pub const EXIT_CONFIG: u8 = 78;
+
+/// The flags whose values are lists.
+const LIST_FLAGS: [&str; 4] = ["--symbols", "--intervals", "--consumers", "--category"];
 
 /// The text after the help of `klines` itself.
 const AFTER_HELP: &str = "\
@@ -87,7 +90,8 @@ impl Cli {
     /// # Errors
     /// The usage error, or the help that was asked for.
     pub fn parse_line(line: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Self, clap::Error> {
-        let cli = Self::try_parse_from(line)?;
+        let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+        let cli = Self::try_parse_from(&line).map_err(|error| with_comma_tip(error, &line))?;
         let (name, checked) = match &cli.command {
             Command::Replay(replay) => ("replay", replay.check()),
             Command::History(history) => ("history", history.check()),
@@ -102,6 +106,19 @@ impl Cli {
             |reason| command.find_subcommand_mut(name).map(|it| it.error(ErrorKind::ArgumentConflict, reason));
         checked.err().and_then(refused).map_or(Ok(cli), Err)
     }
+}
+
+/// Adds how lists are written to the error of an unexpected argument that follows one.
+fn with_comma_tip(mut error: clap::Error, line: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(unexpected)) = error.get(ContextKind::InvalidArg) else { return error };
+    let follows = |three: &&[OsString]| matches!(three, [_, _, last] if last.to_str() == Some(unexpected));
+    if let Some([flag, first, _]) = line.windows(3).find(follows)
+        && LIST_FLAGS.iter().any(|known| flag.to_str() == Some(known))
+    {
+        let tip = format!("commas separate the items of a list: {} {},{unexpected}", flag.display(), first.display());
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// The commands.

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::inspect::{Inspected, sanitized};
 use super::output;
+use super::refusal::Refused;
 use super::wiring::{compiling, grants};
 use crate::cli::ComponentCheckArgs;
 
@@ -65,11 +66,8 @@ fn target(args: &ComponentCheckArgs) -> anyhow::Result<(PathBuf, Option<Consumer
     if !path.exists() && args.target.is_dir() {
         anyhow::bail!("{} does not exist: run `klines consumer build` first", path.display());
     }
-    if let Some(file) = sources.config_file.as_ref().filter(|file| !sources.folder.join(file).is_file()) {
-        anyhow::bail!("there is no configuration file {}: name one with --config", file.display());
-    }
     let folder = sources.folder.clone();
-    let (config, _) = klines_config::examine(sources);
+    let (config, _) = klines_config::examine_files(sources).map_err(Refused)?;
     let path_of = |file: &Path| folder.join(file).canonicalize().ok();
     let consumer = config.consumers.into_iter().find(|consumer| {
         let Source::File(file) = &consumer.component else { return false };

@@ -17,6 +17,7 @@ use klines_domain::time::Millis;
 
 use self::page_reader::{PageReader, Range};
 use self::table::Table;
+use super::refusal::data_dir;
 use super::{output, store, utc};
 use crate::cli::{EXIT_FAILED, HistoryArgs, HistoryFormat};
 use crate::telemetry;
@@ -49,7 +50,7 @@ struct Written {
 /// # Errors
 /// When the store cannot be opened, and those of [`run`].
 pub fn command(args: &HistoryArgs) -> anyhow::Result<ExitCode> {
-    run(args, &*store::open(&store::data_dir(&args.store))?)
+    run(args, &*store::open(&data_dir(args.store.sources())?)?)
 }
 
 /// Writes the klines of the arguments to standard output. The exit code is 1 if there are none.

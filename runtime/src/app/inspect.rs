@@ -17,8 +17,9 @@ use klines_wasm::manifest::{Missing, Wants};
 use serde_json::{Value, json};
 
 use super::output;
+use super::refusal::Refused;
 use super::wiring::{compiling, grants};
-use crate::cli::{EXIT_CONFIG, InspectArgs};
+use crate::cli::InspectArgs;
 
 /// Descriptions of imports, by prefix of their names. The first prefix that matches applies.
 const MEANINGS: [(&str, &str); 14] = [
@@ -56,13 +57,7 @@ pub(super) struct Inspected {
 /// # Errors
 /// When the component does not exist, or cannot be loaded.
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
-    let (name, bytes, allowed) = match target(args)? {
-        Ok(found) => found,
-        Err(report) => {
-            output::report(&report);
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
-    };
+    let (name, bytes, allowed) = target(args)?;
     // The component may come from anywhere, so it is compiled like any untrusted one.
     let components = compiling::for_an_author(cache_of_process().as_deref())?;
     let file = ComponentFile::new(Path::new(&args.target), bytes);
@@ -76,11 +71,11 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
 type Target = (String, Vec<u8>, Grants);
 
 /// Finds the component: a file if one exists, otherwise a consumer of the configuration.
-fn target(args: &InspectArgs) -> anyhow::Result<Result<Target, klines_config::Report>> {
+fn target(args: &InspectArgs) -> anyhow::Result<Target> {
     let path = Path::new(&args.target);
     if path.components().count() > 1 || path.extension().is_some() || path.is_file() {
         // If the configuration uses this file, the grants of that consumer apply.
-        let (config, _) = klines_config::examine(args.sources(None));
+        let (config, _) = klines_config::examine_files(args.sources(None)).map_err(Refused)?;
         let uses_path = |consumer: &&Consumer| {
             let Source::File(file) = &consumer.component else { return false };
             file.canonicalize().is_ok_and(|file| path.canonicalize().is_ok_and(|path| file == path))
@@ -89,10 +84,10 @@ fn target(args: &InspectArgs) -> anyhow::Result<Result<Target, klines_config::Re
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("NAME");
         let name = consumer.map_or(stem, |consumer| consumer.name.as_str()).to_owned();
         let allowed = consumer.map(|consumer| grants::of(&consumer.allow)).unwrap_or_default();
-        return Ok(Ok((name, read(path, Limits::default().component_size)?, allowed)));
+        return Ok((name, read(path, Limits::default().component_size)?, allowed));
     }
     let (config, report) = klines_config::examine(args.sources(Some(&args.target)));
-    let Some(consumer) = config.consumers.first() else { return Ok(Err(report)) };
+    let Some(consumer) = config.consumers.first() else { return Err(Refused(report).into()) };
     let bytes = match &consumer.component {
         Source::Shipped(name) => klines_wasm::shipped::shipped(name.as_str()).unwrap_or_default().to_vec(),
         Source::File(path) => read(path, consumer.limits.component_size)?,
@@ -101,9 +96,9 @@ fn target(args: &InspectArgs) -> anyhow::Result<Result<Target, klines_config::Re
         }
     };
     if report.is_refusal() {
-        return Ok(Err(report));
+        return Err(Refused(report).into());
     }
-    Ok(Ok((consumer.name.clone(), bytes, grants::of(&consumer.allow))))
+    Ok((consumer.name.clone(), bytes, grants::of(&consumer.allow)))
 }
 
 fn read(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {

@@ -1,6 +1,5 @@
 //! `klines reload` and `klines consumer list|logs|pause|resume|reload`: sends a request to a run on this machine and shows its answer.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use klines_config::quantity::ByteSize;
@@ -10,7 +9,8 @@ use klines_domain::sanitize::quoted;
 use super::admin::client::{ClientError, ask};
 use super::admin::protocol::{Answer, ConsumerStatus, Op};
 use super::output;
-use crate::cli::{EXIT_CONFIG, ListArgs, LogsArgs, OrderArgs, ReloadArgs, TargetRunArgs};
+use super::refusal::data_dir;
+use crate::cli::{EXIT_CONFIG, ListArgs, LogsArgs, OrderArgs, ReloadArgs};
 use crate::telemetry::logbook::LogLine;
 
 /// Number of characters of a version that are shown.
@@ -25,7 +25,7 @@ const NUMBERS: std::ops::RangeInclusive<usize> = 3..=8;
 /// # Errors
 /// When no run answers.
 pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let answer = ask(&data_dir(&args.run), Op::List)?.read()?;
+    let answer = ask(&data_dir(args.run.sources())?, Op::List)?.read()?;
     let Answer::Consumers(rows) = answer else { anyhow::bail!("the answer is not a list of consumers") };
     if args.json {
         output::print(&format!("{:#}\n", serde_json::to_value(&rows)?))?;
@@ -41,7 +41,7 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
 /// When no run answers, or it has no such consumer.
 pub fn logs(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     let op = Op::Logs { name: args.name.clone(), lines: args.lines, follow: args.follow };
-    let mut answers = ask(&data_dir(&args.run), op)?;
+    let mut answers = ask(&data_dir(args.run.sources())?, op)?;
     loop {
         match answers.read() {
             Ok(Answer::Line(line)) => output::print(&shown(&line, args.json)?)?,
@@ -63,7 +63,7 @@ pub fn logs(args: &LogsArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When no run answers, it has no such consumer, or the consumer cannot carry the order out.
 pub fn order(args: &OrderArgs, op: fn(String) -> Op) -> anyhow::Result<ExitCode> {
-    if let Answer::Done(done) = ask(&data_dir(&args.run), op(args.name.clone()))?.read()? {
+    if let Answer::Done(done) = ask(&data_dir(args.run.sources())?, op(args.name.clone()))?.read()? {
         output::eprint(&done);
     }
     Ok(ExitCode::SUCCESS)
@@ -74,7 +74,7 @@ pub fn order(args: &OrderArgs, op: fn(String) -> Op) -> anyhow::Result<ExitCode>
 /// # Errors
 /// When no run answers.
 pub fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
-    match ask(&data_dir(&args.run), Op::Reconfigure)?.read()? {
+    match ask(&data_dir(args.run.sources())?, Op::Reconfigure)?.read()? {
         Answer::Refused(report) => {
             output::eprint(&report);
             Ok(ExitCode::from(EXIT_CONFIG))
@@ -85,11 +85,6 @@ pub fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
         }
         _ => anyhow::bail!("the answer is not about the configuration"),
     }
-}
-
-/// Returns the data folder of the run. Other errors of the configuration do not matter here.
-pub(super) fn data_dir(run: &TargetRunArgs) -> PathBuf {
-    klines_config::examine(run.sources()).0.data_dir
 }
 
 fn shown(line: &LogLine, as_json: bool) -> anyhow::Result<String> {

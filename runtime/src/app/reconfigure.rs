@@ -112,7 +112,10 @@ impl Reconfigurer {
         let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = klines_config::load(args.sources()).and_then(|(mut config, mut warnings)| {
             if args.demo {
+                // What the demo has replaced stays so.
                 config.exchange = started.exchange.clone();
+                config.store.enabled = started.store.enabled;
+                config.redis.spill = started.redis.spill;
             }
             if taken.has_file() && !config.has_file() {
                 let gone = Diagnostic::error(Place::Default, "klines.toml was read before and is gone");

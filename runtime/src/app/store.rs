@@ -1,7 +1,7 @@
 //! `klines store`: shows, copies and checks the store of klines.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,11 +12,13 @@ use klines_domain::count::counted;
 use klines_domain::interval::Interval;
 use klines_domain::time::Millis;
 use klines_store::check::{self, Info, Verdict};
+use klines_store::error::REMEDY;
 use klines_store::file;
 use klines_store::reader::Reader;
 use serde_json::json;
 
 use super::output;
+use super::refusal::data_dir;
 use crate::cli::{EXIT_FAILED, StoreArgs, StoreCommand};
 
 /// Runs one of the commands.
@@ -26,12 +28,12 @@ use crate::cli::{EXIT_FAILED, StoreArgs, StoreCommand};
 pub fn command(command: &StoreCommand) -> anyhow::Result<ExitCode> {
     match command {
         StoreCommand::Info(args) => {
-            let path = file::path_in(&data_dir(&args.store));
+            let path = file::path_in(&data_dir(args.store.sources())?);
             let info = check::info(&path)?;
             output::print(&if args.json { info_json(&path, &info) } else { info_text(&path, &info) })?;
         }
         StoreCommand::Backup(args) => {
-            let path = file::path_in(&data_dir(&args.store));
+            let path = file::path_in(&data_dir(args.store.sources())?);
             check::backup(&path, &args.file)?;
             output::print(&format!("{} is a copy of {}\n", args.file.display(), path.display()))?;
         }
@@ -45,15 +47,13 @@ pub fn command(command: &StoreCommand) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When it cannot be read.
 pub(super) fn verify(store: &StoreArgs, is_json: bool) -> anyhow::Result<ExitCode> {
-    let path = file::path_in(&data_dir(store));
+    let path = file::path_in(&data_dir(store.sources())?);
     let verdict = check::verify(&path)?;
     output::print(&if is_json { verdict_json(&path, &verdict) } else { verdict_text(&path, &verdict) })?;
+    if !verdict.faults.is_empty() {
+        output::eprint(REMEDY);
+    }
     Ok(if verdict.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
-}
-
-/// Returns the folder that contains the store.
-pub(super) fn data_dir(store: &StoreArgs) -> PathBuf {
-    klines_config::examine(store.sources()).0.data_dir
 }
 
 /// Opens the store for reading, also klines of intervals that can be composed of those that are stored.

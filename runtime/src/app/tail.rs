@@ -15,7 +15,8 @@ use serde_json::value::RawValue;
 use self::text::Columns;
 use super::admin::client::{ClientError, ask};
 use super::admin::protocol::Op;
-use super::{hangup, operate, output};
+use super::refusal::data_dir;
+use super::{hangup, output};
 use crate::cli::{TailArgs, TailFormat};
 use crate::telemetry;
 
@@ -39,7 +40,7 @@ struct Line<'a> {
 /// When no run answers, or it has not what the topics name.
 pub fn tail(args: &TailArgs) -> anyhow::Result<ExitCode> {
     let op = Op::Tail { topics: args.topics.clone(), updates: args.updates };
-    let mut answers = ask(&operate::data_dir(&args.run), op)?;
+    let mut answers = ask(&data_dir(args.run.sources())?, op)?;
     let (closer, is_over) = (answers.closer()?, Arc::new(AtomicBool::new(false)));
     let unwanted = is_over.clone();
     hangup::when_unwanted(move || {

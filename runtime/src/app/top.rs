@@ -24,7 +24,8 @@ use ratatui::DefaultTerminal;
 use self::activity::interval_of;
 use self::feed::RunFeed;
 use self::screen_state::{Effect, News, ScreenState};
-use super::{hangup, operate, output};
+use super::refusal::data_dir;
+use super::{hangup, output};
 use crate::cli::TopArgs;
 use crate::telemetry;
 
@@ -36,9 +37,9 @@ const TURN: Duration = Duration::from_millis(100);
 /// # Errors
 /// When no run answers, standard output is not a terminal that can be drawn on, or it cannot be read.
 pub fn top(args: &TopArgs) -> anyhow::Result<ExitCode> {
+    let data_dir = data_dir(args.run.sources())?;
     let has_terminal = io::stdout().is_terminal() && io::stdin().is_terminal();
     check_terminal(has_terminal, std::env::var("TERM").ok().as_deref())?;
-    let data_dir = operate::data_dir(&args.run);
     let (feed, news) = RunFeed::start(&data_dir)?;
     let is_unwanted = Arc::new(AtomicBool::new(false));
     let unwanted = is_unwanted.clone();

@@ -12,17 +12,20 @@ use klines_domain::count::counted;
 use serde::Serialize;
 
 use super::player::inputs;
+use super::refusal::data_dir;
 use super::{output, store};
 use crate::cli::{EXIT_FAILED, EXIT_OK, VerifyArgs};
 
 /// Compares and prints the report. The exit code is 1 when a push is wrong or none was compared.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// When a file cannot be read, or the configuration.
 pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     if args.check_store {
         return store::verify(&args.store, args.json);
     }
+    // Recordings need no configuration, but one that is named has to be there.
+    data_dir(args.store.sources())?;
     let report = verify(&inputs(&args.recordings)?, &Progress::default())?;
     output::print(&if args.json { format!("{}\n", json(&report)?) } else { text(&report) })?;
     if report.compared() + report.skipped == 0 {

@@ -58,7 +58,7 @@ pub struct TargetRunArgs {
 #[command(after_help = "\
 Connects to a `klines run` of the same user on the same machine through admin.sock in its data_dir.
 
-Exit codes: 0 ok, 1 no run answers.")]
+Exit codes: 0 ok, 1 no run answers, 78 configuration refused.")]
 pub struct ListArgs {
     /// Print the result as JSON, with more fields
     #[arg(long)]
@@ -73,7 +73,7 @@ pub struct ListArgs {
 #[command(after_help = "\
 A run keeps the last 1,000 lines of each consumer, from level info up, or lower if log.level is lower.
 
-Exit codes: 0 ok, 1 no run answers, or it has no such consumer.
+Exit codes: 0 ok, 1 no run answers, or it has no such consumer, 78 configuration refused.
 
 Example:
   klines consumer logs ema --follow")]
@@ -99,7 +99,7 @@ pub struct LogsArgs {
 #[command(after_help = "\
 Waits until the consumer has carried the order out, which it does between two calls.
 
-Exit codes: 0 done, 1 not done; the reason is printed.")]
+Exit codes: 0 done, 1 not done; the reason is printed, 78 configuration refused.")]
 pub struct OrderArgs {
     /// Name of the consumer
     pub name: String,

@@ -27,7 +27,7 @@ const TIME: &str = "a time such as 2024-01-31, 2024-01-31T12:00:00Z or 170670240
 Reads confirmed klines from the store in data_dir, the newest revision of each, oldest first. Works beside a run and \
 without one. Times are in UTC: a date, RFC 3339, or ms since 1970.
 
-Exit codes: 0 ok, 1 there are no such klines, or they cannot be read, 2 usage.
+Exit codes: 0 ok, 1 there are no such klines, or they cannot be read, 2 usage, 78 configuration refused.
 
 Examples:
   klines history BTCUSDT

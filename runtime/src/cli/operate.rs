@@ -15,7 +15,7 @@ left out, and a line says how many; the run never waits.
 
 Ends with Ctrl-C, when its output is closed (as in | head), and with the run.
 
-Exit codes: 0 ok, 1 no run answers, or it has no such topic.
+Exit codes: 0 ok, 1 no run answers, or it has no such topic, 78 configuration refused.
 
 Examples:
   klines tail
@@ -75,7 +75,7 @@ freshness of the feeds, gaps and repairs, the consumers with their state, lag, q
 what the symbols trade, once a second. Keys pause, resume and reload the selected consumer, and follow its log; ? lists \
 them, q quits. Needs a terminal of 80 x 24 characters; NO_COLOR=1 shows no colours.
 
-Exit codes: 0 ok, 1 no run answers, or there is no terminal.
+Exit codes: 0 ok, 1 no run answers, or there is no terminal, 78 configuration refused.
 
 Examples:
   klines top

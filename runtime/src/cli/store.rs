@@ -46,7 +46,7 @@ impl StoreArgs {
 #[command(after_help = "\
 Works beside a run and without one.
 
-Exit codes: 0 ok, 1 there is no store, or it cannot be read.")]
+Exit codes: 0 ok, 1 there is no store, or it cannot be read, 78 configuration refused.")]
 pub struct StoreInfoArgs {
     /// Print the result as JSON on standard output
     #[arg(long)]
@@ -62,7 +62,7 @@ pub struct StoreInfoArgs {
 The copy is complete and consistent: it contains everything that was stored when the command began. To restore it, stop \
 the run and put the copy in the place of klines.db in data_dir.
 
-Exit codes: 0 ok, 1 failed, for example because FILE exists.
+Exit codes: 0 ok, 1 failed, for example because FILE exists, 78 configuration refused.
 
 Example:
   klines store backup klines-2026-01-01.db")]
@@ -79,7 +79,7 @@ pub struct StoreBackupArgs {
 #[command(after_help = "\
 Reads the whole store and changes nothing. Works beside a run and without one.
 
-Exit codes: 0 no fault was found, 1 a fault was found, or the store cannot be read.")]
+Exit codes: 0 no fault was found, 1 a fault was found, or the store cannot be read, 78 configuration refused.")]
 pub struct StoreVerifyArgs {
     /// Print the result as JSON on standard output
     #[arg(long)]

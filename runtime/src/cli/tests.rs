@@ -122,6 +122,20 @@ fn every_documented_command_line_is_parsed() {
 }
 
 #[test]
+fn a_list_with_spaces_is_explained() {
+    for (line, tip) in [
+        ("klines run --symbols BTCUSDT ETHUSDT", "--symbols BTCUSDT,ETHUSDT"),
+        ("klines check --intervals 1m,5m 1h --json", "--intervals 1m,5m,1h"),
+        ("klines replay a.csv --consumers console jsonl", ""),
+        ("klines run --for 3s ETHUSDT", ""),
+    ] {
+        let shown = parse(line).err().map(|error| error.to_string()).unwrap_or_default();
+        let expected = format!("tip: commas separate the items of a list: {tip}");
+        assert_eq!(shown.contains(&expected), !tip.is_empty(), "{line}: {shown}");
+    }
+}
+
+#[test]
 fn usage_errors_exit_with_2() {
     for line in [
         "klines run --for soon",

@@ -63,6 +63,67 @@ fn check_says_where_the_exchanges_minutes_cannot_be_used() {
     assert_eq!(repair("[klines]\n", "24h"), "");
 }
 
+/// Every command that takes `--config`, in the form that goes furthest without a run and without a store.
+const CONFIGURED: [&str; 25] = [
+    "check",
+    "config show",
+    "replay recording",
+    "verify recording",
+    "verify --store",
+    "verify --against rest",
+    "history BTCUSDT",
+    "fetch BTCUSDT 2024-01-01",
+    "backfill BTCUSDT --from 2024-01-01",
+    "store info",
+    "store backup copy",
+    "store verify",
+    "consumer check a.wasm",
+    "consumer inspect a.wasm",
+    "consumer inspect console",
+    "consumer list",
+    "consumer logs console",
+    "consumer pause console",
+    "consumer resume console",
+    "consumer reload console",
+    "reload",
+    "tail",
+    "top",
+    "run --demo",
+    "run --for 1s",
+];
+
+#[test]
+fn a_configuration_file_that_is_missing_is_refused_by_every_command() {
+    let home = folder(&[("recording", "{}"), ("a.wasm", "(component)")]);
+    let refusal = |line: &str| {
+        let ended = klines(home.path(), line).run();
+        assert_eq!(ended.code(), Some(78), "{line}: {}", ended.said.err);
+        assert_eq!(ended.said.out, "", "{line}");
+        ended.said.err
+    };
+    let expected = refusal("run --config nosuch.toml");
+    assert!(expected.contains("cannot read nosuch.toml: No such file or directory"), "{expected}");
+    for command in CONFIGURED {
+        assert_eq!(refusal(&format!("{command} --config nosuch.toml")), expected, "{command}");
+    }
+    let doctor = klines(home.path(), "doctor --config nosuch.toml").run();
+    assert!(doctor.code() == Some(1) && doctor.said.out.contains("problem  configuration"), "{}", doctor.said.out);
+}
+
+#[test]
+fn errors_of_other_keys_keep_no_command_from_the_data_folder() {
+    let home = folder(&[("klines.toml", "data_dir = \"elsewhere\"\n[klines]\ngraze = \"1s\"\n")]);
+    let ended = klines(home.path(), "history BTCUSDT").run();
+    assert!(
+        ended.code() == Some(1) && ended.said.err.contains("elsewhere/klines.db does not exist"),
+        "{}",
+        ended.said.err
+    );
+    let home = folder(&[("klines.toml", "data_dir = 5\n")]);
+    let ended = klines(home.path(), "history BTCUSDT").run();
+    assert!(ended.code() == Some(78) && ended.said.err.contains("klines.toml:1:"), "{}", ended.said.err);
+}
+
 #[test]
 fn the_demo_shows_closed_and_updating_klines_and_ends_by_itself() {
     let home = folder(&[]);
@@ -84,6 +145,7 @@ fn the_demo_reads_a_configuration_and_replaces_the_exchange() {
     assert!(said.out.contains("BTCUSDT") && !said.out.contains('…'), "{}", said.out);
     assert!(said.out.lines().any(|line| line.contains("  2s  ")) && !said.out.contains("  1m  "), "{}", said.out);
     assert!(!said.out.contains("DOGEUSDT"), "{}", said.out);
+    assert!(!said.err.contains("configuration read again"), "what the demo replaces is no change: {}", said.err);
     let home = folder(&[(".env", "LOG_LEVEL=LOUD\n")]);
     let ended = klines(home.path(), "run --demo --for 1s").run();
     assert_eq!(ended.code(), Some(78), "{}", ended.said.err);

@@ -123,7 +123,35 @@ pub fn load(sources: Sources) -> Result<(Config, Report), Report> {
 pub fn examine(sources: Sources) -> (Config, Report) {
     let mut report = Report::default();
     let layers = Layers::read(sources, &mut report);
+    examine_layers(&layers, report)
+}
+
+/// Does the same as [`examine`] if the files of the configuration can be read.
+///
+/// # Errors
+/// [`Report`] with the errors of the files. For commands that need only a part of the configuration: with a file missing,
+/// nothing of it is known.
+pub fn examine_files(sources: Sources) -> Result<(Config, Report), Report> {
+    let mut report = Report::default();
+    let layers = Layers::read(sources, &mut report);
+    if report.is_refusal() { Err(report) } else { Ok(examine_layers(&layers, report)) }
+}
+
+/// Returns the folder for the files that the program keeps. Errors of other keys do not matter.
+///
+/// # Errors
+/// [`Report`] with the errors of the files of the configuration and of `data_dir`.
+pub fn data_dir(sources: Sources) -> Result<PathBuf, Report> {
+    let mut report = Report::default();
+    let layers = Layers::read(sources, &mut report);
     let mut loader = Loader::new(&layers, report);
+    let mut top = loader.top();
+    let folder = read_data_dir(&mut loader, &mut top);
+    if loader.report.is_refusal() { Err(loader.report) } else { Ok(folder) }
+}
+
+fn examine_layers(layers: &Layers, report: Report) -> (Config, Report) {
+    let mut loader = Loader::new(layers, report);
     let config = read(&mut loader);
     loader.report_unknown();
     let Loader { report, mut settings, .. } = loader;
@@ -136,7 +164,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
     let mut top = loader.top();
     let enabled = Enabled::read(loader, &mut top);
     let plugins_dir = loader.read(&mut top, PLUGINS_DIR, PathBuf::from("plugins")).value;
-    let data_dir = loader.read(&mut top, DATA_DIR, PathBuf::from("klines-data")).value;
+    let data_dir = read_data_dir(loader, &mut top);
     let data_dir_max = read_data_dir_max(loader, &mut top);
     let mut section = loader.section(&mut top, "exchange");
     let exchange = Exchange::read(loader, &mut section);
@@ -189,6 +217,10 @@ fn read(loader: &mut Loader<'_>) -> Config {
         enabled_place,
         files,
     }
+}
+
+fn read_data_dir(loader: &mut Loader<'_>, top: &mut Section<'_>) -> PathBuf {
+    loader.read(top, DATA_DIR, PathBuf::from("klines-data")).value
 }
 
 fn read_data_dir_max(loader: &mut Loader<'_>, top: &mut Section<'_>) -> u64 {

@@ -29,6 +29,9 @@ pub enum Damage {
     Contradiction(&'static str),
 }
 
+/// What helps if a store is damaged.
+pub const REMEDY: &str = "restore a backup, or move the file away, so that the next run begins a new store, and fill that with `klines backfill`";
+
 /// Why a store cannot be used.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -62,7 +65,7 @@ pub enum StoreError {
     #[error("{} is used by another klines: stop that one, or give this one another data_dir", .0.display())]
     InUse(PathBuf),
     /// Something in it is damaged.
-    #[error("{} is damaged ({what}): `klines store verify` tells more; restore a backup, or move it away to begin a new one", .path.display())]
+    #[error("{} is damaged ({what}): {REMEDY}", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -3,6 +3,7 @@
 use klines_config::Config;
 use klines_domain::count::counted;
 use klines_store::check::info;
+use klines_store::error::REMEDY;
 use klines_store::file;
 
 use super::finding::Finding;
@@ -19,9 +20,6 @@ pub(super) fn check(config: &Config) -> Finding {
             let blocks: u64 = found.intervals.iter().map(|interval| interval.klines).sum();
             Finding::ok(name, format!("{shown} can be read: {}", counted(blocks + found.in_log, "kline")))
         }
-        Err(error) => {
-            let fix = "`klines store verify` says more; move the file away to begin a new store";
-            Finding::problem(name, format!("{shown} cannot be read: {error}"), fix)
-        }
+        Err(error) => Finding::problem(name, format!("{shown} cannot be read: {error}"), REMEDY),
     }
 }

@@ -79,7 +79,7 @@ Compiles the component with the limits of untrusted components, creates an insta
 lets it validate its settings: those in [consumers.NAME.settings] if klines.toml uses the component, \
 otherwise {}. In a folder, the component is NAME.wasm.
 
-Exit codes: 0 it would run, 1 it would not run; the reason is printed.
+Exit codes: 0 it would run, 1 it would not run; the reason is printed, 78 configuration refused.
 
 Examples:
   klines consumer check

@@ -92,9 +92,12 @@ async fn a_damaged_page_is_named_and_nothing_of_it_is_believed() {
     }
     let verified = klines(home.path(), "store verify").run();
     assert_eq!(verified.code(), Some(1), "{}", verified.said.out);
+    let helps = "restore a backup, or move the file away, so that the next run begins a new store, and fill that with";
+    assert!(verified.said.err.contains(helps), "{}", verified.said.err);
+    assert!(!verified.said.err.contains("store verify"), "it does not recommend itself: {}", verified.said.err);
     let asked = klines(home.path(), "history BTCUSDT 1m --last 20000 --format ndjson").run();
     assert_eq!(asked.code(), Some(1));
-    assert!(asked.said.err.contains("klines.db is damaged"), "{}", asked.said.err);
+    assert!(asked.said.err.contains("klines.db is damaged") && asked.said.err.contains(helps), "{}", asked.said.err);
     for kline in newest(received(&asked.said.out)) {
         assert_eq!(before.get(&kline.0), Some(&kline.1), "what is printed is what was stored");
     }

@@ -29,12 +29,16 @@ impl Scalar for SymbolChoice {
     const EXPECTED: &'static str = "symbols such as BTCUSDT or spot:ETHUSDT";
 
     fn parse(text: &str) -> Result<Self, Fault> {
-        match text.split_once(':') {
-            Some((category, symbol)) => {
-                Ok(Self { category: Some(Scalar::parse(category.trim())?), symbol: Scalar::parse(symbol.trim())? })
+        parse_one(text).map_err(|fault| {
+            let words = text.split([' ', ',']).map(str::trim).filter(|word| !word.is_empty());
+            let list: Vec<String> = words.filter_map(intended).collect();
+            if list.len() < 2 {
+                return fault;
             }
-            None => Ok(Self { category: None, symbol: Scalar::parse(text)? }),
-        }
+            // Only an item of a TOML list can have a comma.
+            let near = list.join(if text.contains(',') { "\", \"" } else { "," });
+            Fault::new(format!("`{text}` is more than one symbol"), Self::EXPECTED).nearest(Some(near))
+        })
     }
 
     fn show(&self) -> String {
@@ -43,6 +47,25 @@ impl Scalar for SymbolChoice {
             None => self.symbol.to_string(),
         }
     }
+}
+
+fn parse_one(text: &str) -> Result<SymbolChoice, Fault> {
+    match text.split_once(':') {
+        Some((category, symbol)) => {
+            let category: Category = Scalar::parse(category.trim())?;
+            let symbol = Symbol::parse(symbol.trim()).map_err(|fault| {
+                let near = fault.nearest.as_ref().map(|near| format!("{category}:{near}"));
+                fault.nearest(near)
+            })?;
+            Ok(SymbolChoice { category: Some(category), symbol })
+        }
+        None => Ok(SymbolChoice { category: None, symbol: Scalar::parse(text)? }),
+    }
+}
+
+/// Returns one symbol as it was probably intended.
+fn intended(text: &str) -> Option<String> {
+    parse_one(text).map_or_else(|fault| fault.nearest, |choice| Some(choice.show()))
 }
 
 /// Returns the two symbols that are watched by default. Inverse contracts have different names from the others.
@@ -96,4 +119,27 @@ pub(super) fn categories(listings: &[Listing], configured: &[Category]) -> Vec<C
         }
     }
     categories
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_other_programs_and_other_separators_find_what_was_intended() {
+        for (text, near) in [
+            ("BTCUSDT ETHUSDT", "BTCUSDT,ETHUSDT"),
+            ("btcusdt  spot:ethusdt SOL/USDT", "BTCUSDT,spot:ETHUSDT,SOLUSDT"),
+            ("BTCUSDT,ETHUSDT", "BTCUSDT\", \"ETHUSDT"),
+            ("BTCUSDT.P", "BTCUSDT"),
+            ("spot:ethusdt", "spot:ETHUSDT"),
+            ("btcusdt.p", "BTCUSDT"),
+            ("BTC-PERP.P", "BTCPERP"),
+        ] {
+            assert_eq!(SymbolChoice::parse(text).unwrap_err().nearest.as_deref(), Some(near), "{text}");
+        }
+        for text in ["BTCUSDT", "spot:ETHUSDT", "spot : ETHUSDT"] {
+            assert!(SymbolChoice::parse(text).is_ok(), "{text}");
+        }
+    }
 }

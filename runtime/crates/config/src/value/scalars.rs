@@ -120,7 +120,9 @@ impl Scalar for Symbol {
             // Only the names of dated contracts contain dashes, and these also contain digits.
             let is_dated = text.contains('-') && text.contains(|found: char| found.is_ascii_digit());
             let kept = |found: &char| found.is_ascii_alphanumeric() || (is_dated && *found == '-');
-            let near = text.chars().filter(kept).collect::<String>().to_uppercase();
+            // Charts of others mark perpetuals with `.P`.
+            let name = text.strip_suffix(".P").or(text.strip_suffix(".p")).unwrap_or(text);
+            let near = name.chars().filter(kept).collect::<String>().to_uppercase();
             let near = Some(near).filter(|name| error != SymbolError::Length && !name.is_empty());
             Fault::new(format!("`{text}` is not a symbol: {error}"), Self::EXPECTED).nearest(near)
         })

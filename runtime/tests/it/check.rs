@@ -158,6 +158,32 @@ fn an_advertised_address_with_tls_on_a_server_without_a_certificate_is_a_warning
 }
 
 #[test]
+fn a_server_that_other_machines_can_reach_needs_tls_and_a_key_that_cannot_be_guessed() {
+    const STRONG: &str = "b3c1Tq0Zk4mVxw9RfJh2";
+    let found = |host: &str, key: &str, more: &str| {
+        let toml = format!("[websocket]\nhost = \"{host}\"\nuser = \"me\"\nkey = \"{key}\"\n{more}");
+        let (_folder, mut sources) = folder(&[("klines.toml", &toml)]);
+        sources.flags = vec![("--consumers", "websocket".to_owned())];
+        let report = report(sources);
+        let text = report.render(false, 200);
+        (report.count(Severity::Error), report.count(Severity::Warning), text)
+    };
+    for host in ["0.0.0.0", "::", "192.0.2.7", "klines.example", "localhost.example"] {
+        let (errors, _, text) = found(host, STRONG, "");
+        assert!(errors == 1 && text.contains("can be reached from other machines"), "{host}: {text}");
+        let (errors, _, text) = found(host, "secret", "insecure = true\n");
+        assert!(errors == 1 && text.contains("can be guessed") && !text.contains("secret"), "{host}: {text}");
+        let (errors, warnings, text) = found(host, STRONG, "insecure = true\nauth = false\n");
+        assert!((errors, warnings) == (0, 1) && text.contains("gets klines without a key"), "{host}: {text}");
+        assert_eq!(found(host, STRONG, "certificate = \"c.pem\"\ncertificate_key = \"k.pem\"\n").0, 0, "{host}");
+    }
+    for host in ["localhost", "127.0.0.1", "::1", "127.8.9.10"] {
+        let (errors, warnings, text) = found(host, STRONG, "");
+        assert_eq!((errors, warnings), (0, 0), "{host}: {text}");
+    }
+}
+
+#[test]
 fn syntax_mistakes_have_a_place() {
     insta::assert_snapshot!(rendered(&[("klines.toml", "[klines]\nintervals = [\"1m\",\ngrace = \n")]));
 }

@@ -17,6 +17,7 @@ mod cli;
 mod config;
 mod consumer_test;
 mod contract;
+mod documents;
 mod emit;
 mod endings;
 mod files;

@@ -4,7 +4,7 @@ mod attacks;
 pub mod fixtures;
 mod grants;
 pub mod guest_log;
-mod http;
+pub mod http;
 mod lookalikes;
 mod neighbours;
 mod past;

@@ -4,6 +4,7 @@
 // Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
+mod impostors;
 mod log;
 mod repair;
 mod rest;

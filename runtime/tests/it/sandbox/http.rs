@@ -3,7 +3,7 @@
 mod hints;
 mod limits;
 mod secrets;
-mod tls;
+pub mod tls;
 
 use std::io::Write as _;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use klines_domain::kline::Kline;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -283,6 +284,19 @@ fn connections_over_the_limit_are_turned_away() {
     assert!(raw(served.address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 503"));
     assert_eq!(peers[0].ask(r#"{"op":"ping"}"#)["op"], "pong");
     drop(peers);
+    super::eventually("room for a connection", || Peer::connect(served.address, "/v1/stream", &[]).is_ok());
+}
+
+#[test]
+fn no_more_than_512_connections_wait_for_their_log_in() {
+    const WAITING: usize = 512;
+    // Both ends of each connection are in this process.
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let served = Served::with(|settings| settings.connections_per_address = 2 * WAITING);
+    let silent: Vec<TcpStream> = (0..WAITING).map(|_| TcpStream::connect(served.address).unwrap()).collect();
+    assert!(raw(served.address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 503"));
+    drop(silent);
     super::eventually("room for a connection", || Peer::connect(served.address, "/v1/stream", &[]).is_ok());
 }
 

@@ -16,15 +16,16 @@ use super::request;
 use crate::sandbox::peer::{FakeResolver, response};
 
 /// A server with a self-signed certificate, which runs until the process ends.
-struct Encrypted {
-    port: u16,
+pub struct Encrypted {
+    /// Its port on loopback.
+    pub port: u16,
     /// Its certificate in PEM.
-    pem: Vec<u8>,
+    pub pem: Vec<u8>,
 }
 
 impl Encrypted {
     /// Serves as `name`, with an expired certificate or a valid one.
-    fn new(name: &str, is_expired: bool) -> Self {
+    pub fn new(name: &str, is_expired: bool) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages check check-all lint format bench bench-store bench-peers pictures clean
+.PHONY: help install demo run components redis promtool build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages check check-all lint format bench bench-store bench-peers pictures site clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest past-guest rsi-example
@@ -138,6 +138,20 @@ bench-peers: build ## Install DuckDB, Polars and the crate trade_aggregation in 
 pictures: build ## Draw the pictures of the README again: docs/images/terminal.svg and chart.png (about 3 minutes)
 	@runtime/tests/clients/run.sh target/release/klines chart.modules
 	node runtime/tests/clients/pictures.mjs target/release/klines
+
+MDBOOK_VERSION := 0.5.4
+MDBOOK := target/tools/mdbook-$(MDBOOK_VERSION)
+# Without optimisation and information for debuggers: it is built more often than it is waited for.
+$(MDBOOK)/bin/mdbook:
+	@echo "building mdbook $(MDBOOK_VERSION) into target/tools for the site (a minute)"
+	@CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 cargo install mdbook --version $(MDBOOK_VERSION) --locked --quiet --debug \
+		--no-default-features --features search --no-track --root $(MDBOOK) --target-dir $(MDBOOK)/build
+	@rm -r $(MDBOOK)/build
+
+site: $(MDBOOK)/bin/mdbook ## Build the documentation as a site, target/site/html, and check every link in it and in the Markdown files
+	@python3 -B docs/site/pages.py target/site
+	@$(MDBOOK)/bin/mdbook build target/site
+	@python3 -B docs/site/links.py target/site/html
 
 clean: ## Remove everything that was built
 	cargo clean

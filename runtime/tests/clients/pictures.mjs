@@ -21,7 +21,11 @@ const STYLES = { 2: 'opacity=".55"', 31: 'fill="#e8626d"', 32: 'fill="#2fb08a"',
 const shown = "klines run --demo --intervals 1s --for 5s --log-level warn";
 const pty = ["-c", "import pty, sys; pty.spawn(sys.argv[1:])", program, ...shown.split(" ").slice(1)];
 const lines = [`\x1b[2m$\x1b[0m ${shown}`];
-for await (const line of createInterface(spawn("python3", pty, { cwd: home, env, stdio: ["ignore", "pipe", "inherit"] }).stdout)) lines.push(line);
+for await (const line of createInterface(spawn("python3", pty, { cwd: home, env, stdio: ["ignore", "pipe", "inherit"] }).stdout)) {
+  // The bar of the first windows is erased and drawn again in its line, which a picture cannot show.
+  const kept = line.replaceAll("\x1b[K", "");
+  if (kept !== "" && !kept.startsWith("first windows")) lines.push(kept);
+}
 const rows = lines.slice(0, ROWS).map((line, row) => {
   let [column, style] = [0, ""];
   const parts = line.split(/\x1b\[([\d;]*)m/).map((part, at) => {

@@ -93,11 +93,16 @@ soak-scale: components redis ## Run a simulated exchange of 1,440 symbols at 14 
 test-languages: build ## Make, build, test and run a consumer in every language, and the examples (about 10 minutes; KLINES_MIXED_SECONDS=600 for longer)
 	@runtime/tests/languages/run.sh target/release/klines $(TESTS)
 
-sim: ## Simulate whole runs, seed by seed: SEEDS=10000 from FIRST=0, or SEED=n alone with a trace
-	@cargo run --locked --quiet --release -p klines-simulation -- $(if $(SEED),$(SEED),$(or $(FIRST),0) $(or $(SEEDS),1000))
+# Named together with klines, whose dependencies it then shares: alone it would need other features of them.
+SIMULATION := cargo build --locked --quiet --release -p klines -p klines-simulation --bin klines-simulation
+
+sim: ## Simulate whole runs, seed by seed, on every core: SEEDS=10000 from FIRST=0, or SEED=n alone with a trace
+	@$(SIMULATION)
+	@target/release/klines-simulation $(if $(SEED),$(SEED),$(or $(FIRST),0) $(or $(SEEDS),1000))
 
 sim-mutants: ## Test the simulation itself: each of the deliberate mistakes has to be found within 1,000 seeds
-	cargo test --locked --quiet --release -p klines-simulation --features mutants each_deliberate -- --nocapture
+	@$(SIMULATION) --features klines-simulation/mutants
+	@target/release/klines-simulation mutants
 
 soak-kills: components ## Kill a run 200 times while it stores klines, and check the store each time (about 10 minutes)
 	KLINES_KILLS=200 cargo test --locked -p klines --test it nothing_that_was_committed -- --nocapture

@@ -41,6 +41,7 @@ mod recording;
 mod refusal;
 pub mod reload;
 mod seeding;
+mod service;
 mod utc;
 mod wiring;
 

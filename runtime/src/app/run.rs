@@ -32,7 +32,7 @@ use super::observed::Observed;
 use super::reconfigure::{Consumers, Intervals, Part, Reconfigurer, Symbols, has_terminal};
 use super::recording::Begun;
 use super::reload::Reloader;
-use super::{admin, demo, feeds, metrics, output, past, recording, seeding, wiring};
+use super::{admin, demo, feeds, metrics, output, past, recording, seeding, service, wiring};
 use crate::cli::{EXIT_CONFIG, RunArgs};
 
 /// How long consumers may take to finish at the end.
@@ -87,6 +87,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let controls = controls(&manager, &observed, reloader, &reconfigurer);
     let mut servers = spawn_servers(port, &config, controls, runtime.handle());
     log_start(&config);
+    service::started();
     let served = runtime.block_on(async {
         tokio::select! { biased;
             served = serve(&config, args.duration, &observed, (&choices, symbols)) => served,
@@ -96,6 +97,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     });
     drop((watch, config_watch));
     observed.end();
+    service::ending();
     // Waits for the consumers without blocking the executor, so that the servers still answer.
     let ended = runtime.block_on(finish(manager, recorder));
     runtime.block_on(servers.shutdown());

@@ -10,6 +10,7 @@ mod components;
 mod disk;
 mod hangup;
 mod redis;
+mod service;
 mod stdout;
 
 use std::path::Path;

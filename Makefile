@@ -31,7 +31,7 @@ components: ## Build the shipped consumers, the example and the test guests as W
 
 build: components ## Build the klines command (target/release/klines)
 	@echo "building klines (the first time takes some minutes)"
-	cargo build --locked --release -p klines
+	KLINES_COMMIT="$$(packaging/commit)" cargo build --locked --release -p klines
 
 demo: build ## Watch klines of a made-up market: no network, nothing else needed
 	@echo "starting the demo: Ctrl-C ends it"

@@ -17,6 +17,7 @@ mod store;
 mod tests;
 mod tls;
 mod verify;
+mod version;
 
 use std::ffi::OsString;
 
@@ -39,6 +40,7 @@ pub use self::simulate::{SimulateArgs, Times};
 pub use self::store::{StoreArgs, StoreBackupArgs, StoreCommand, StoreInfoArgs, StoreVerifyArgs};
 pub use self::tls::{SelfSignedArgs, TlsCommand};
 pub use self::verify::VerifyArgs;
+pub use self::version::version;
 
 /// The command succeeded.
 pub const EXIT_OK: u8 = 0;
@@ -71,7 +73,7 @@ Exit codes:
 
 /// Exact candlesticks from Bybit's public trades, delivered to sandboxed consumers.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "klines", version, after_help = AFTER_HELP, max_term_width = 110, arg_required_else_help = true)]
+#[command(name = "klines", version = version(), after_help = AFTER_HELP, max_term_width = 110, arg_required_else_help = true)]
 pub struct Cli {
     /// The command.
     #[command(subcommand)]

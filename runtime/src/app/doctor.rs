@@ -18,7 +18,7 @@ use self::finding::{Finding, State};
 use super::admin::client::{ClientError, ask};
 use super::admin::protocol::{Answer, Op};
 use super::output;
-use crate::cli::{DoctorArgs, EXIT_FAILED};
+use crate::cli::{DoctorArgs, EXIT_FAILED, version};
 use crate::telemetry;
 
 /// Makes all checks and prints them. The exit code is 1 if one has found a problem.
@@ -44,7 +44,7 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn versions() -> Finding {
-    let (version, contract) = (env!("CARGO_PKG_VERSION"), newest_contract());
+    let (version, contract) = (version(), newest_contract());
     Finding::ok("versions", format!("klines {version}, contract {contract}, wasmtime {WASMTIME}"))
 }
 

@@ -8,6 +8,8 @@ REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest past-guest rsi-example
 GUEST_OUTPUT := target/guests/wasm32-wasip2/guest
+# Whose path is in a component, such as in its panics, would make it another one on every machine.
+GUEST_PATHS := --remap-path-prefix=$(CURDIR)=/klines --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -20,7 +22,7 @@ install: ## Add the WebAssembly target and fetch the dependencies
 components: ## Build the shipped consumers, the example and the test guests as WebAssembly components
 	@rustup target list --installed | grep -qx wasm32-wasip2 || { echo "adding the Rust target wasm32-wasip2"; rustup target add wasm32-wasip2; }
 	@echo "building the components into $(COMPONENTS)"
-	@cargo build --locked --quiet --profile guest --target wasm32-wasip2 --target-dir target/guests $(addprefix -p ,$(GUESTS))
+	@RUSTFLAGS="$(GUEST_PATHS)" cargo build --locked --quiet --profile guest --target wasm32-wasip2 --target-dir target/guests $(addprefix -p ,$(GUESTS))
 	@mkdir -p $(COMPONENTS)
 	@for pair in klines_console:console klines_jsonl:jsonl klines_webhook:webhook example_consumer:example \
 			average_guest:average hostile_guest:hostile ledger_guest:ledger past_guest:past rsi_example:rsi; do \

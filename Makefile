@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages check check-all lint format bench bench-store bench-peers pictures site clean
+.PHONY: help install demo run components redis promtool build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages check check-all lint format bench bench-store bench-peers dist check-dist test-dist pictures site clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest past-guest rsi-example
@@ -141,6 +141,16 @@ bench-peers: build ## Install DuckDB, Polars and the crate trade_aggregation in 
 	@$(PEERS)/venv/bin/pip install --quiet --disable-pip-version-check -r runtime/benches/peers/requirements.txt
 	@cargo build --locked --quiet --release --manifest-path runtime/benches/peers/trade_aggregation/Cargo.toml --target-dir $(PEERS)/trade_aggregation
 	@python3 runtime/benches/replay.py target/release/klines
+
+# Tools and results stay below target; only buildah, and podman for the tests, are installed.
+dist: components ## Make what is handed out, in target/dist: archives, wheels, Debian packages and images for x86-64 and arm64 (40 minutes; MACHINES=x86_64 for one)
+	@packaging/dist.sh $(MACHINES)
+
+check-dist: ## Check the packages as far as that is possible without building them: versions, metadata, the unit (TAG=v0.1.0 before a release)
+	@packaging/check.py "$$TAG"
+
+test-dist: ## Install what `make dist` has made in clean places, and run the demo, a client and a stop there (10 minutes; TESTS=wheel for one)
+	@packaging/test/run.sh $(TESTS)
 
 pictures: build ## Draw the pictures of the README again: docs/images/terminal.svg and chart.png (about 3 minutes)
 	@runtime/tests/clients/run.sh target/release/klines chart.modules

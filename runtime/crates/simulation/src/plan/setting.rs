@@ -125,7 +125,9 @@ fn end_again(plan: &mut Plan, rng: &mut Rng) {
     let until = at + rng.i64(500..SHORT_LIFE);
     if until < plan.healed {
         let is_crash = rng.bool();
-        plan.restarts.push(Restart { at, until, is_crash, full: (at, at), ..first });
+        // Some disks take nothing all the while.
+        let full = if rng.u8(..) < 64 { (first.until, until) } else { (at, at) };
+        plan.restarts.push(Restart { at, until, is_crash, full, ..first });
     }
 }
 

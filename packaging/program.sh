@@ -5,4 +5,5 @@ cd "$(dirname "$0")/.."
 . packaging/settings.sh
 
 echo "building klines for $target (the first time takes about 15 minutes)"
-CARGO_INCREMENTAL=0 cargo zigbuild --locked --profile dist -p klines --bin klines --target "$target"
+# The C code sees the same date for every commit: another one would be a reason to compile it again.
+SOURCE_DATE_EPOCH=0 CARGO_INCREMENTAL=0 cargo zigbuild --locked --profile dist -p klines --bin klines --target "$target"

@@ -83,6 +83,10 @@ def arm64():
         assert hashlib.sha256(other()).hexdigest() == digest, other.__doc__
     with tempfile.TemporaryDirectory(dir="target/dist-test") as root, emulation():
         os.chown(root, USER, USER)
+        (temporary := Path(root, "tmp")).mkdir()
+        temporary.chmod(0o777)
+        Path(root, "etc").mkdir()
+        Path(root, "etc/hosts").write_text("127.0.0.1 localhost\n")
         path = Path(root, "klines")
         path.write_bytes(program)
         path.chmod(0o755)

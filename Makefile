@@ -149,7 +149,7 @@ dist: components ## Make what is handed out, in target/dist: archives, wheels, D
 check-dist: ## Check the packages as far as that is possible without building them: versions, metadata, the unit (TAG=v0.1.0 before a release)
 	@packaging/check.py "$$TAG"
 
-test-dist: ## Install what `make dist` has made in clean places, and run the demo, a client and a stop there (10 minutes; TESTS=wheel for one)
+test-dist: ## Install what `make dist` has made in clean places, and run the demo, a client and a stop there (2 minutes once the clean Debian is made; TESTS=deb for one)
 	@packaging/test/run.sh $(TESTS)
 
 pictures: build ## Draw the pictures of the README again: docs/images/terminal.svg and chart.png (about 3 minutes)

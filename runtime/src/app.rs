@@ -108,7 +108,12 @@ pub fn main() -> ExitCode {
     if let Err(error) = core_dumps {
         tracing::debug!(%error, "core dumps could not be disabled");
     }
-    outcome.unwrap_or_else(|error| match error.downcast() {
+    outcome.unwrap_or_else(failed)
+}
+
+/// Reports an error and returns its exit code.
+fn failed(error: anyhow::Error) -> ExitCode {
+    match error.downcast() {
         Ok(Refused(report)) => {
             output::report(&report);
             ExitCode::from(cli::EXIT_CONFIG)
@@ -117,7 +122,7 @@ pub fn main() -> ExitCode {
             output::error(&error);
             ExitCode::from(cli::EXIT_FAILED)
         }
-    })
+    }
 }
 
 /// Reads the configuration, prints its errors and warnings, starts logging, and runs `command` unless it is refused.

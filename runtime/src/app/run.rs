@@ -31,9 +31,10 @@ use super::exchange::{self, Choices, ExchangeHandle};
 use super::observed::Observed;
 use super::reconfigure::{Consumers, Intervals, Part, Reconfigurer, Symbols, has_terminal};
 use super::recording::Begun;
+use super::refusal::Refused;
 use super::reload::Reloader;
 use super::{admin, demo, feeds, metrics, output, past, recording, seeding, service, wiring};
-use crate::cli::{EXIT_CONFIG, RunArgs};
+use crate::cli::RunArgs;
 
 /// How long consumers may take to finish at the end.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -53,14 +54,9 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let components = wiring::compiling::kept(&config, wiring::compiling::log_notice)?;
     let (past, taps) = (past::of_run(&config), Taps::default());
     let reads = wiring::Reads { values: None, past: &past, taps: Some(&taps) };
-    let prepared = match wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted, reads)? {
-        Ok(prepared) => prepared,
-        Err(report) => {
-            output::report(&report);
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
-    };
-    let wiring::Prepared { specs, files, relay, publishers, data_dir, earlier, mut warnings } = prepared;
+    let prepared = wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted, reads)?;
+    let wiring::Prepared { specs, files, relay, publishers, data_dir, earlier, mut warnings } =
+        prepared.map_err(Refused)?;
     warnings.merge(exchange::warnings(&config));
     output::report(&warnings);
     components.remove_unused_code();

@@ -1,4 +1,4 @@
-//! A service manager is told when a run has started and when it ends, as systemd's `Type=notify` expects.
+//! A service manager hears when a run has started and when it ends, as systemd's `Type=notify` expects.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;

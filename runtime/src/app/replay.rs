@@ -25,8 +25,9 @@ use klines_domain::symbol::{Category, Symbol};
 
 use self::values::ValueFile;
 use super::player::{CsvLayout, Format, Replay, Sink, Sorted, Summary, Target, inputs, refuse_existing};
+use super::refusal::Refused;
 use super::{demo, output, past, wiring};
-use crate::cli::{Decimals, EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs, ValuePath};
+use crate::cli::{Decimals, EXIT_FAILED, OutputFormat, ReplayArgs, ValuePath};
 
 /// How long consumers may take to finish at the end of a recording.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -162,13 +163,7 @@ fn into_consumers(config: &Config, replay: Replay, args: &ReplayArgs, bar: &Bar)
     let catalog = wiring::catalog(config);
     let past = past::of_replay();
     let reads = wiring::Reads { values: sink.as_ref(), past: &past, taps: None };
-    let prepared = match wiring::prepare(config, &catalog, &components, wiring::Awaited::All, reads)? {
-        Ok(prepared) => prepared,
-        Err(report) => {
-            output::report(&report);
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
-    };
+    let prepared = wiring::prepare(config, &catalog, &components, wiring::Awaited::All, reads)?.map_err(Refused)?;
     output::report(&prepared.warnings);
     components.remove_unused_code();
     if values.is_some() && !prepared.files.iter().any(|file| file.blueprint.component().publishes()) {

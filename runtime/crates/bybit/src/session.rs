@@ -83,6 +83,8 @@ pub struct Session {
     canary: Canary,
     /// Arrival time of the last frame of trades.
     last_trades: LocalMillis,
+    /// When that frame was read.
+    last_read: LocalMillis,
     counters: Counters,
     is_open: bool,
     /// Whether all subscriptions of this connection were answered and that was reported.
@@ -112,6 +114,7 @@ impl Session {
             subscriptions: Subscriptions::new(category, symbols, timing),
             liveness: Liveness::new(timing),
             last_trades: LocalMillis::default(),
+            last_read: LocalMillis::default(),
             category,
             number,
             table,
@@ -202,7 +205,7 @@ impl Session {
         match decode::decode(self.category, text, &self.table, &mut events) {
             Ok(Frame::Trades { stamped, received, rejected, undated }) => {
                 self.counters.trade_frames += 1;
-                self.last_trades = self.arrival_time(now);
+                (self.last_trades, self.last_read) = (self.arrival_time(now), now);
                 self.counters.received += received;
                 self.counters.rejected += rejected;
                 if received > 0 && self.is_canary_frame(events.first(), text) {
@@ -298,8 +301,11 @@ impl Session {
     }
 
     /// Handles a closed connection, whatever the cause. Has no effect if the connection was given up before.
+    ///
+    /// Trades that were read after a stall prove by their stamp that everything before them has been read: the coverage does
+    /// not end at the beginning of the stall.
     pub fn on_close(&mut self, now: LocalMillis, out: &mut Vec<Action>) {
-        self.mark_lost(now, self.last_seen(), out);
+        self.mark_lost(now, self.last_seen().max(self.last_read), out);
     }
 
     /// Returns the last time at which data is known to have arrived. Pongs do not prove that: a gateway can stop passing

@@ -63,7 +63,8 @@ async fn the_program_reconnects_to_a_restarted_exchange() {
     let sim = journaled(Market::seeded(32, lively("64250.00"))).await;
     let home = folder(&[("klines.toml", UNREPAIRED)]);
     let run = run_at(&home, &sim, "BTCUSDT", "100ms,1s").start();
-    run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 2);
+    // The oracle is certain of what lies 2 s away from both ends of a connection.
+    run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 6);
     let address = sim.addr();
     sim.inject(Fault::Down);
     run.until("it is missed", |said| times(said, "connection lost, reconnecting") == FEEDS);
@@ -73,7 +74,7 @@ async fn the_program_reconnects_to_a_restarted_exchange() {
     let sim = Sim::start(config).await.unwrap();
     run.until("it is back", |said| times(said, "subscribed") == 2 * FEEDS);
     let before = complete(&run.said().out, "BTCUSDT", "1s");
-    run.until("klines go on", |said| complete(&said.out, "BTCUSDT", "1s") >= before + 4);
+    run.until("klines go on", |said| complete(&said.out, "BTCUSDT", "1s") >= before + 6);
     let said = run.stop().success();
     oracle.add(&sim);
     assert_demo_run(&said, &oracle);

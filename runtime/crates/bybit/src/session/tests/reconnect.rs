@@ -77,6 +77,17 @@ fn frames_count_as_old_as_the_first_stall_until_the_socket_is_empty() {
 }
 
 #[test]
+fn trades_that_are_read_after_a_stall_cover_what_was_sent_before_them() {
+    let (mut session, mut out) = covered();
+    session.on_stall(NOW + 1_000);
+    session.on_frame(NOW + 9_000, &trade("AUSDT"), &mut out);
+    session.on_frame(NOW + 9_001, PONG, &mut out);
+    out.clear();
+    session.on_close(NOW + 9_002, &mut out);
+    assert_eq!(events(&out), [&FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen: NOW + 9_000, until: None }]);
+}
+
+#[test]
 fn answers_that_may_wait_in_the_socket_after_a_stall_do_not_count_as_missing() {
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
     session.on_open(NOW, &mut out);

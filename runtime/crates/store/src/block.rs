@@ -2,6 +2,7 @@
 //! wrong.
 
 use klines_domain::interval::Interval;
+use zstd::bulk::Decompressor;
 
 use crate::columns;
 use crate::error::Damage;
@@ -18,6 +19,8 @@ const LEVEL: i32 = 3;
 const LEAST_COMPRESSED: usize = 256;
 /// The greatest length that a block can have before it is compressed: two hours of revisions ten times a second.
 const MAX_BYTES: usize = 64 << 20;
+/// A decoder keeps a buffer of at most this length: an hour of `100ms` klines needs less.
+const MAX_KEPT: usize = 2 << 20;
 /// The length of the checksum and the format.
 const HEAD: usize = 5;
 
@@ -46,33 +49,57 @@ fn seal(plain: Vec<u8>) -> Vec<u8> {
     out
 }
 
-/// Appends the rows of bytes.
-///
-/// # Errors
-/// [`Damage`] if the bytes are not what [`encode`] returned.
-pub fn decode(interval: Interval, bytes: &[u8], out: &mut Rows) -> Result<(), Damage> {
-    let (head, body) = bytes.split_at_checked(HEAD).ok_or(Damage::TooShort)?;
-    let (sum, format) = head.split_first_chunk::<4>().ok_or(Damage::TooShort)?;
-    if u32::from_le_bytes(*sum) != crc32fast::hash(bytes.get(4..).unwrap_or_default()) {
-        return Err(Damage::Checksum);
-    }
-    let unpacked;
-    let mut cursor = match format.first().copied().unwrap_or_default() {
-        PLAIN => Cursor(body),
-        COMPRESSED => {
-            // The length is in the frame, so that a block that is too long takes no memory.
-            let length = zstd::zstd_safe::get_frame_content_size(body).ok().flatten().ok_or(Damage::Compression)?;
-            let length = usize::try_from(length).ok().filter(|length| *length <= MAX_BYTES);
-            unpacked =
-                zstd::bulk::decompress(body, length.ok_or(Damage::Compression)?).map_err(|_| Damage::Compression)?;
-            Cursor(&unpacked)
+/// Decodes blocks. Keeps the memory that unpacking takes: to make it again takes longer than an average block.
+#[derive(Default)]
+pub struct Decoder {
+    unpacker: Option<Decompressor<'static>>,
+    plain: Vec<u8>,
+}
+
+impl Decoder {
+    /// Appends the rows of bytes. After an error the appended rows mean nothing.
+    ///
+    /// # Errors
+    /// [`Damage`] if the bytes are not what [`encode`] returned.
+    pub fn decode(&mut self, interval: Interval, bytes: &[u8], out: &mut Rows) -> Result<(), Damage> {
+        let (head, body) = bytes.split_at_checked(HEAD).ok_or(Damage::TooShort)?;
+        let (sum, format) = head.split_first_chunk::<4>().ok_or(Damage::TooShort)?;
+        if u32::from_le_bytes(*sum) != crc32fast::hash(bytes.get(4..).unwrap_or_default()) {
+            return Err(Damage::Checksum);
         }
-        other => return Err(Damage::Format(other)),
-    };
-    while !cursor.is_empty() {
-        columns::read(interval, &mut cursor, out)?;
+        let mut cursor = match format.first().copied().unwrap_or_default() {
+            PLAIN => Cursor(body),
+            COMPRESSED => Cursor(self.unpack(body)?),
+            other => return Err(Damage::Format(other)),
+        };
+        while !cursor.is_empty() {
+            columns::read(interval, &mut cursor, out)?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn unpack(&mut self, body: &[u8]) -> Result<&[u8], Damage> {
+        // The length is in the frame, so that a block that is too long takes no memory.
+        let length = zstd::zstd_safe::get_frame_content_size(body).ok().flatten().ok_or(Damage::Compression)?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= MAX_BYTES).ok_or(Damage::Compression)?;
+        self.plain.clear();
+        if self.plain.capacity() > MAX_KEPT {
+            self.plain = Vec::new();
+        }
+        self.plain.reserve(length);
+        let unpacker = match &mut self.unpacker {
+            Some(unpacker) => unpacker,
+            none => none.insert(Decompressor::new().map_err(|_| Damage::Compression)?),
+        };
+        unpacker.decompress_to_buffer(body, &mut self.plain).map_err(|_| Damage::Compression)?;
+        Ok(&self.plain)
+    }
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder").field("kept", &self.plain.capacity()).finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +133,7 @@ mod tests {
         let bytes = encode("1s".parse().unwrap(), &rows);
         assert!(bytes.len() < 360, "{}", bytes.len());
         let mut found = Rows::new();
-        decode("1s".parse().unwrap(), &bytes, &mut found).unwrap();
+        Decoder::default().decode("1s".parse().unwrap(), &bytes, &mut found).unwrap();
         assert_eq!(found, rows);
     }
 
@@ -115,7 +142,7 @@ mod tests {
         let mut rows: Rows = (1..=50).map(|second| (Decimals::default(), row(second))).collect();
         rows[20].0.price = 2;
         let mut found = Rows::new();
-        decode("1s".parse().unwrap(), &encode("1s".parse().unwrap(), &rows), &mut found).unwrap();
+        Decoder::default().decode("1s".parse().unwrap(), &encode("1s".parse().unwrap(), &rows), &mut found).unwrap();
         assert_eq!(found, rows);
     }
 
@@ -126,8 +153,11 @@ mod tests {
         for at in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[at / 8] ^= 1 << (at % 8);
-            assert!(decode("1s".parse().unwrap(), &damaged, &mut Rows::new()).is_err(), "bit {at}");
+            assert!(Decoder::default().decode("1s".parse().unwrap(), &damaged, &mut Rows::new()).is_err(), "bit {at}");
         }
-        assert_eq!(decode("1s".parse().unwrap(), &bytes[..bytes.len() - 1], &mut Rows::new()), Err(Damage::Checksum));
+        assert_eq!(
+            Decoder::default().decode("1s".parse().unwrap(), &bytes[..bytes.len() - 1], &mut Rows::new()),
+            Err(Damage::Checksum)
+        );
     }
 }

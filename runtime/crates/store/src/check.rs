@@ -10,7 +10,7 @@ use klines_domain::time::Millis;
 use rusqlite::Connection;
 
 use crate::backfill::NO_SEQUENCE;
-use crate::block::{self, Rows};
+use crate::block::{Decoder, Rows};
 use crate::error::StoreError;
 use crate::reader::Reader;
 use crate::writer::{StepError, intervals};
@@ -67,7 +67,7 @@ const MAX_FAULTS: usize = 100;
 /// # Errors
 /// [`StoreError`]
 pub fn info(path: &Path) -> Result<Info, StoreError> {
-    Reader::open(path)?.with(|connection| {
+    Reader::open(path)?.with(|connection, _| {
         let bytes = file::number(connection, "page_count")? * file::number(connection, "page_size")?;
         let mut by_interval: BTreeMap<Interval, IntervalInfo> = BTreeMap::new();
         let sums = "SELECT interval, count(DISTINCT series.id), sum(klines), sum(length(data)), min(first), max(last)
@@ -98,14 +98,14 @@ pub fn info(path: &Path) -> Result<Info, StoreError> {
 /// [`StoreError`] if it cannot be read at all.
 pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
     let reader = Reader::open(path)?;
-    let mut verdict = reader.with(|connection| {
+    let mut verdict = reader.with(|connection, decoder| {
         let mut verdict = Verdict::default();
         let mut check = connection.prepare("PRAGMA integrity_check(20)")?;
         let said = check.query_map([], |row| row.get::<_, String>(0))?;
         let said: Vec<String> = said.collect::<rusqlite::Result<_>>()?;
         verdict.faults.extend(said.into_iter().filter(|line| line != "ok"));
         verdict.klines += check_log(connection, &mut verdict.faults)?;
-        check_blocks(connection, &mut verdict)?;
+        check_blocks(connection, decoder, &mut verdict)?;
         Ok(verdict)
     })?;
     if verdict.faults.is_empty() {
@@ -144,7 +144,7 @@ fn check_log(connection: &Connection, faults: &mut Vec<String>) -> Result<u64, S
     Ok(klines)
 }
 
-fn check_blocks(connection: &Connection, verdict: &mut Verdict) -> Result<(), StepError> {
+fn check_blocks(connection: &Connection, decoder: &mut Decoder, verdict: &mut Verdict) -> Result<(), StepError> {
     let intervals = intervals(connection)?;
     let mut blocks = connection
         .prepare("SELECT id, series, first, last, klines, data, sealed FROM blocks ORDER BY series, first")?;
@@ -163,11 +163,13 @@ fn check_blocks(connection: &Connection, verdict: &mut Verdict) -> Result<(), St
         }
         let mut rows = Rows::new();
         let data = row.get_ref(5)?.as_blob().unwrap_or_default();
-        let fault = match block::decode(interval, data, &mut rows) {
+        let fault = match decoder.decode(interval, data, &mut rows) {
             Err(damage) => Some(damage.to_string()),
-            Ok(()) => fault_of(interval, &rows, (row.get(2)?, row.get(3)?, row.get(4)?)),
+            Ok(()) => {
+                verdict.klines += rows.len() as u64;
+                fault_of(interval, &rows, (row.get(2)?, row.get(3)?, row.get(4)?))
+            }
         };
-        verdict.klines += rows.len() as u64;
         verdict.faults.extend(fault.map(|fault| format!("block {id} of series {series}: {fault}")));
     }
     Ok(())

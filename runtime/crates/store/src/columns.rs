@@ -76,7 +76,7 @@ fn put_row(columns: &mut [Vec<u8>; COLUMNS], row: &Row, before: &Neighbour, (is_
     put_signed(last_times, row.last_trade_time.wrapping_sub(row.start));
 }
 
-/// Reads a segment, and appends its rows with their decimals.
+/// Reads a segment, and appends its rows with their decimals. After an error the appended rows mean nothing.
 pub fn read(interval: Interval, cursor: &mut Cursor<'_>, rows: &mut Vec<(Decimals, Row)>) -> Result<(), Damage> {
     let count = cursor.next_count()?;
     let mut decimals = [0; 3];
@@ -96,11 +96,12 @@ pub fn read(interval: Interval, cursor: &mut Cursor<'_>, rows: &mut Vec<(Decimal
     if count > held / LEAST_BYTES {
         return Err(Damage::TooShort);
     }
-    rows.reserve(count);
-    for at in 0..count {
-        let row = next_row(&mut columns, &before, (at == 0, interval))?;
+    // Each row is read into its place: to move one takes as long as to read it.
+    let begin = rows.len();
+    rows.resize(begin + count, (decimals, Row::BLANK));
+    for (at, (_, row)) in rows.iter_mut().skip(begin).enumerate() {
+        read_row(&mut columns, &before, (at == 0, interval), row)?;
         before = Neighbour { start: row.start, sequence: row.sequence, close: row.close };
-        rows.push((decimals, row));
     }
     if columns.iter().any(|column| !column.is_empty()) {
         return Err(Damage::Contradiction("a column has more rows than it says"));
@@ -109,38 +110,25 @@ pub fn read(interval: Interval, cursor: &mut Cursor<'_>, rows: &mut Vec<(Decimal
 }
 
 #[inline]
-fn next_row(
+fn read_row(
     columns: &mut [Cursor<'_>; COLUMNS],
     before: &Neighbour,
     (is_first, interval): (bool, Interval),
-) -> Result<Row, Damage> {
+    row: &mut Row,
+) -> Result<(), Damage> {
     let [starts, sequences, flags, revisions, opens, body @ ..] = columns;
-    let start = match starts.next()? {
+    row.start = match starts.next()? {
         0 if is_first => before.start,
         0 => interval.next(before.start),
         code => before.start.wrapping_add(unzigzag(code - 1)),
     };
-    let sequence = before.sequence.wrapping_add(1).wrapping_add(sequences.next_signed()?.cast_unsigned());
+    row.sequence = before.sequence.wrapping_add(1).wrapping_add(sequences.next_signed()?.cast_unsigned());
     let flags = flags.next()?;
     let revision = if flags & REVISED == 0 { 0 } else { revisions.next()? };
-    let revision = u32::try_from(revision).map_err(|_| Damage::Number)?;
+    row.revision = u32::try_from(revision).map_err(|_| Damage::Number)?;
+    row.quality = quality_of(flags & QUALITY);
     let open = before.close.wrapping_add(opens.next_signed()?);
-    let mut row = Row {
-        start,
-        revision,
-        sequence,
-        quality: quality_of(flags & QUALITY),
-        open,
-        high: open,
-        low: open,
-        close: open,
-        volume: 0,
-        turnover: 0,
-        buy_volume: 0,
-        buy_turnover: 0,
-        trades: 0,
-        last_trade_time: 0,
-    };
+    (row.open, row.high, row.low, row.close) = (open, open, open, open);
     if flags & BODY != 0 {
         let [closes, highs, lows, trades, volumes, turnovers, buys, last_times] = body;
         row.close = open.wrapping_add(closes.next_signed()?);
@@ -151,9 +139,9 @@ fn next_row(
         row.turnover = turnovers.next_wide()?.wrapping_add(expected_turnover(row.volume, row.close));
         row.buy_volume = buys.next_wide()?;
         row.buy_turnover = buys.next_wide()?.wrapping_add(share(row.turnover, row.buy_volume, row.volume));
-        row.last_trade_time = start.wrapping_add(last_times.next_signed()?);
+        row.last_trade_time = row.start.wrapping_add(last_times.next_signed()?);
     }
-    Ok(row)
+    Ok(())
 }
 
 /// Returns what a volume costs at a price: near the turnover, if its decimals are those of price and size together.

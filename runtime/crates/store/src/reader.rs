@@ -10,7 +10,7 @@ use klines_domain::kline::Kline;
 use klines_domain::series::{SeriesId, SeriesKey};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use crate::block::{self, Rows};
+use crate::block::{Decoder, Rows};
 use crate::error::StoreError;
 use crate::row::Row;
 use crate::writer::StepError;
@@ -25,7 +25,7 @@ pub struct Reader {
     path: PathBuf,
     /// Where the klines have to be from; `None` if that does not matter.
     origin: Option<String>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<(Connection, Decoder)>>,
 }
 
 impl Reader {
@@ -35,7 +35,7 @@ impl Reader {
     /// [`StoreError`]
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let connection = file::open_to_read(path)?;
-        Ok(Self { path: path.to_owned(), origin: None, idle: Mutex::new(vec![connection]) })
+        Ok(Self { path: path.to_owned(), origin: None, idle: Mutex::new(vec![(connection, Decoder::default())]) })
     }
 
     /// Reads a store that may not exist yet, and only if its klines are from `origin`: it is opened by the first read.
@@ -49,7 +49,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError`]
     pub fn series(&self) -> Result<Vec<SeriesKey>, StoreError> {
-        self.with(|connection| {
+        self.with(|connection, _| {
             let mut all = connection.prepare("SELECT category, symbol, interval FROM series")?;
             let names = all.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
             let names: Vec<[String; 3]> = names.collect::<rusqlite::Result<_>>()?;
@@ -72,7 +72,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError`]
     pub fn read_before(&self, query: &Query, waiting: &Waiting) -> Result<Vec<Arc<Kline>>, StoreError> {
-        self.with(|connection| {
+        self.with(|connection, decoder| {
             let transaction = connection.transaction()?;
             let SeriesKey { category, symbol, interval } = &query.series;
             let find = "SELECT id FROM series WHERE category = ?1 AND symbol = ?2 AND interval = ?3";
@@ -81,18 +81,22 @@ impl Reader {
             let Some(number) = number.filter(|_| query.limit > 0 && query.from <= query.to) else {
                 return Ok(Vec::new());
             };
-            read(&transaction, (number, *interval), query, waiting)
+            read(&transaction, decoder, (number, *interval), query, waiting)
         })
     }
 
     /// Runs a read on a connection of its own.
-    pub(crate) fn with<T>(&self, read: impl FnOnce(&mut Connection) -> Result<T, StepError>) -> Result<T, StoreError> {
+    pub(crate) fn with<T>(
+        &self,
+        read: impl FnOnce(&mut Connection, &mut Decoder) -> Result<T, StepError>,
+    ) -> Result<T, StoreError> {
         let idle = self.lock().pop();
-        let mut connection = idle.map_or_else(|| self.connect(), Ok)?;
-        let found = read(&mut connection).map_err(|error| error.on(&self.path, "a block"))?;
+        let connected = || Ok((self.connect()?, Decoder::default()));
+        let (mut connection, mut decoder) = idle.map_or_else(connected, Ok)?;
+        let found = read(&mut connection, &mut decoder).map_err(|error| error.on(&self.path, "a block"))?;
         let mut idle = self.lock();
         if idle.len() < MAX_IDLE {
-            idle.push(connection);
+            idle.push((connection, decoder));
         }
         Ok(found)
     }
@@ -108,7 +112,7 @@ impl Reader {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Connection, Decoder)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -131,6 +135,7 @@ pub(crate) fn key_of([category, symbol, interval]: &[String; 3]) -> Option<Serie
 /// Reads a period at a time, from the side that is asked for, until there is enough: what is left lies beyond.
 fn read(
     transaction: &Transaction<'_>,
+    decoder: &mut Decoder,
     (series, interval): (i64, Interval),
     query: &Query,
     waiting: &Waiting,
@@ -164,7 +169,7 @@ fn read(
             }
         }
         period = Some(next);
-        block::decode(interval, block.get_ref(1)?.as_blob().unwrap_or_default(), &mut rows)?;
+        decoder.decode(interval, block.get_ref(1)?.as_blob().unwrap_or_default(), &mut rows)?;
     }
     if count < query.limit {
         rows.extend(logged);
@@ -194,7 +199,8 @@ fn finish(
     rows.retain(|(_, row)| is_wanted(row));
     merge::newest(rows);
     // Rows are large: those of one period fit into the processor's cache, those of a day do not.
-    let klines: Vec<_> = rows.drain(..).map(|(decimals, row)| row.kline(series, decimals)).collect();
+    let klines: Vec<_> = rows.iter().map(|(decimals, row)| row.kline(series, *decimals)).collect();
+    rows.clear();
     let count = klines.len();
     runs.push(klines);
     count

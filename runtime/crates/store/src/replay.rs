@@ -13,7 +13,7 @@ use klines_domain::time::Millis;
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::backfill::NO_SEQUENCE;
-use crate::block::{self, Rows};
+use crate::block::{Decoder, Rows};
 use crate::error::StoreError;
 use crate::file;
 use crate::reader::Reader;
@@ -78,7 +78,7 @@ impl Replay {
             None => Reader::open(&self.path)?,
         };
         let span = (self.after, self.folded);
-        let found = reader.with(|connection| read_fold(connection, span));
+        let found = reader.with(|connection, decoder| read_fold(connection, decoder, span));
         self.reader = Some(reader);
         found
     }
@@ -90,7 +90,11 @@ impl Missed for Replay {
     }
 }
 
-fn read_fold(connection: &rusqlite::Connection, (after, until): (u64, u64)) -> Result<Option<Entry>, StepError> {
+fn read_fold(
+    connection: &rusqlite::Connection,
+    decoder: &mut Decoder,
+    (after, until): (u64, u64),
+) -> Result<Option<Entry>, StepError> {
     let next = "SELECT min(entry) FROM blocks WHERE sealed = 0 AND entry > ?1 AND entry <= ?2";
     let next = connection.prepare_cached(next)?;
     let span = params![after.cast_signed(), until.cast_signed()];
@@ -103,7 +107,7 @@ fn read_fold(connection: &rusqlite::Connection, (after, until): (u64, u64)) -> R
     while let Some(row) = found.next()? {
         let Some(series) = series.get(&row.get(0)?).copied() else { continue };
         let mut rows = Rows::new();
-        block::decode(series.interval, row.get_ref(1)?.as_blob().unwrap_or_default(), &mut rows)?;
+        decoder.decode(series.interval, row.get_ref(1)?.as_blob().unwrap_or_default(), &mut rows)?;
         klines.extend(run::klines_of(series, &rows));
     }
     in_order(&mut klines);

@@ -35,6 +35,24 @@ pub struct Row {
 }
 
 impl Row {
+    /// A row before its numbers are read.
+    pub const BLANK: Self = Self {
+        start: 0,
+        revision: 0,
+        sequence: 0,
+        quality: Quality::Complete,
+        open: 0,
+        high: 0,
+        low: 0,
+        close: 0,
+        volume: 0,
+        turnover: 0,
+        buy_volume: 0,
+        buy_turnover: 0,
+        trades: 0,
+        last_trade_time: 0,
+    };
+
     /// Returns the row of a kline, and its decimals; `None` if a number has more decimals than the kline says, or does not
     /// fit, which the aggregator never makes.
     pub fn of(kline: &Kline) -> Option<(Decimals, Self)> {

@@ -14,7 +14,7 @@ use klines_domain::symbol::{Category, Symbol};
 use klines_domain::time::{DAY, ExchangeMillis, Millis, SECOND};
 use rusqlite::{Connection, Transaction};
 
-use crate::block::Rows;
+use crate::block::{Decoder, Rows};
 use crate::error::StoreError;
 use crate::reader::key_of;
 use crate::unfinished::Unfinished;
@@ -191,9 +191,11 @@ fn last(transaction: &Transaction<'_>, horizon: Millis) -> Result<Vec<(SeriesKey
     }
     let newest = all.iter().map(|(.., last)| last.next - 1).max().unwrap_or_default();
     if horizon > 0 {
+        let mut decoder = Decoder::default();
         for (id, key, last) in &mut all {
             // What is damaged is reported by those who read it; it does not keep a run from storing.
-            last.unfinished = unfinished::find(transaction, (*id, key.interval), (newest, horizon)).unwrap_or_default();
+            let found = unfinished::find(transaction, (*id, key.interval), (newest, horizon), &mut decoder);
+            last.unfinished = found.unwrap_or_default();
         }
     }
     Ok(all.into_iter().map(|(_, key, last)| (key, last)).collect())

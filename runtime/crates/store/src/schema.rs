@@ -6,7 +6,7 @@ use klines_domain::interval::Interval;
 use klines_domain::time::{DAY, Millis};
 use rusqlite::{Connection, Transaction, params};
 
-use crate::block::{self, Rows};
+use crate::block::{Decoder, Rows};
 use crate::error::StoreError;
 use crate::file;
 use crate::writer::{StepError, intervals};
@@ -73,6 +73,7 @@ pub fn upgrade(path: &Path, connection: &mut Connection, from: u64) -> Result<()
 
 /// Notes the last sequence number and the end of the last kline of each series.
 fn note_last(transaction: &Transaction<'_>) -> Result<(), StepError> {
+    let mut decoder = Decoder::default();
     for (series, interval) in intervals(transaction)? {
         let mut rows = Rows::new();
         let find = "SELECT data FROM blocks WHERE series = ?1
@@ -80,7 +81,7 @@ fn note_last(transaction: &Transaction<'_>) -> Result<(), StepError> {
         let mut blocks = transaction.prepare_cached(find)?;
         let mut found = blocks.query(params![series, REVISED])?;
         while let Some(block) = found.next()? {
-            block::decode(interval, block.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
+            decoder.decode(interval, block.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
         }
         note(transaction, series, &rows, interval)?;
     }

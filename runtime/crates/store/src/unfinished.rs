@@ -7,7 +7,7 @@ use klines_domain::time::{MINUTE, Millis};
 use rusqlite::{Transaction, params};
 
 use crate::backfill::NO_SEQUENCE;
-use crate::block::{self, Rows};
+use crate::block::{Decoder, Rows};
 use crate::merge;
 use crate::period;
 use crate::row::Row;
@@ -31,6 +31,7 @@ pub fn find(
     transaction: &Transaction<'_>,
     (series, interval): (i64, Interval),
     (newest, horizon): (Millis, Millis),
+    decoder: &mut Decoder,
 ) -> Result<Unfinished, StepError> {
     let back = if interval < Interval::MINUTE { horizon.min(SECONDS_REPAIRED) } else { horizon };
     let from = interval.start_of(newest.saturating_sub(back));
@@ -40,7 +41,7 @@ pub fn find(
     let mut found = blocks.query(params![series, from.saturating_sub(period::length(interval)), from])?;
     let mut rows = Rows::new();
     while let Some(block) = found.next()? {
-        block::decode(interval, block.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
+        decoder.decode(interval, block.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
     }
     merge::sort(&mut rows);
     merge::newest(&mut rows);

@@ -69,8 +69,21 @@ impl<'a> Cursor<'a> {
     /// Returns the next signed integer of 128 bits.
     #[inline]
     pub fn next_wide(&mut self) -> Result<i128, Damage> {
-        let mut value = 0_u128;
-        for shift in (0..128).step_by(7) {
+        // Nearly all of them have at most 63 bits, and shifts of 128 bits take several times as long.
+        let mut low = 0_u64;
+        for shift in (0..63).step_by(7) {
+            let byte = self.byte()?;
+            low |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(i128::from((low >> 1).cast_signed() ^ -(low & 1).cast_signed()));
+            }
+        }
+        self.rest_of_wide(u128::from(low))
+    }
+
+    #[cold]
+    fn rest_of_wide(&mut self, mut value: u128) -> Result<i128, Damage> {
+        for shift in (63..128).step_by(7) {
             let byte = self.byte()?;
             value |= u128::from(byte & 0x7f) << shift;
             if byte < 0x80 {

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 pub use self::retention::Limits;
 use self::retention::Retention;
-use crate::block::{self, Rows};
+use crate::block::{self, Decoder, Rows};
 use crate::error::{Damage, StoreError};
 use crate::file::{self, Lock};
 use crate::row::Row;
@@ -318,13 +318,13 @@ fn seal_period(
     (series, interval): (i64, Interval),
     (from, to): (Millis, Millis),
 ) -> Result<(), StepError> {
-    let mut rows = Rows::new();
+    let (mut rows, mut decoder) = (Rows::new(), Decoder::default());
     {
         let blocks = "SELECT data FROM blocks WHERE series = ?1 AND first >= ?2 AND first < ?3 ORDER BY id";
         let mut blocks = transaction.prepare_cached(blocks)?;
         let mut found = blocks.query(params![series, from, to])?;
         while let Some(data) = found.next()? {
-            block::decode(interval, data.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
+            decoder.decode(interval, data.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
         }
     }
     merge::sort(&mut rows);

@@ -39,6 +39,8 @@ const T0: i64 = 1_704_067_200_000;
 /// Later than any kline.
 const LATER: LocalMillis = LocalMillis::new(i64::MAX);
 const SECONDS_AN_HOUR: i64 = 3_600;
+/// How far back a run repairs, by default.
+const HORIZON: i64 = 24 * SECONDS_AN_HOUR * 1_000;
 /// How many readers read beside the writer.
 const READERS: usize = 100;
 /// For how long writing is measured beside readers.
@@ -228,6 +230,13 @@ fn main() {
     let writer = Writer::open(&path, "live", Limits::none()).unwrap();
     let opened = began.elapsed();
     writer.close().unwrap();
+    // What is unfinished of the last 15 minutes is read, because these windows are shorter than a minute.
+    let mut writer = Writer::open(&path, "live", Limits::none()).unwrap();
+    let began = Instant::now();
+    let left = writer.begin_run(1, HORIZON).unwrap();
+    let begun = began.elapsed();
+    assert_eq!(left.last.len() as u64, symbols);
+    writer.close().unwrap();
 
     let mut rows = Rows::open(&other.path().join("rows.db"));
     let rows_took = fill(&mut markets(), hours, |tick| rows.append(tick));
@@ -239,6 +248,7 @@ fn main() {
         &format!("{:.1}", size(other.path()) as f64 / count as f64),
     );
     show("opened after a kill", &format!("{} ms", opened.as_millis()), "");
+    show("a run begins", &format!("{} ms", begun.as_millis()), "");
 
     let reader = Reader::open(&path).unwrap();
     let began = Instant::now();

@@ -15,6 +15,9 @@ use crate::kline::Quality;
 use crate::mutants::Mutant;
 use crate::time::Millis;
 
+/// Room for this number of windows is not given back: it is about what a series of seconds needs all the time.
+const LEAST_ROOM: usize = 128;
+
 /// What a series needs to know besides its own windows.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
@@ -270,6 +273,10 @@ impl Series {
             } else {
                 at += 1;
             }
+        }
+        // After a repair, most of the room would stay empty.
+        if count > 0 && self.windows.capacity() > LEAST_ROOM.max(4 * self.windows.len()) {
+            self.windows.shrink_to(2 * self.windows.len());
         }
         count
     }

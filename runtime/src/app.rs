@@ -20,6 +20,7 @@ pub mod player;
 pub mod replay;
 pub mod run;
 pub mod self_signed;
+pub mod share;
 pub mod simulate;
 pub mod store;
 pub mod tail;
@@ -31,6 +32,7 @@ mod ending;
 mod exchange;
 mod feeds;
 mod hangup;
+pub mod locks;
 mod meter;
 mod metrics;
 mod observed;
@@ -91,7 +93,11 @@ pub fn main() -> ExitCode {
         Command::Tail(args) => tail::tail(&args),
         Command::Top(args) => top::top(&args),
         Command::Doctor(args) => doctor::doctor(&args),
-        Command::Keygen(args) => keygen::keygen(&args),
+        Command::Keygen(args) => match &args.minisign {
+            Some(file) => share::sign::generate(file, &args),
+            None => keygen::keygen(&args),
+        },
+        Command::Consumer(ConsumerCommand::Sign(args)) => share::sign::sign(&args),
         Command::Tls(TlsCommand::SelfSigned(args)) => self_signed::self_signed(&args),
         Command::Consumer(ConsumerCommand::Inspect(args)) => inspect::inspect(&args),
         Command::Config(ConfigCommand::Show(args)) => configured(args.flags.sources(), |config| {

@@ -20,6 +20,7 @@ mod verify;
 mod version;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -28,8 +29,8 @@ use clap_complete::Shell;
 pub use self::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, SourceArgs};
 pub use self::backfill::BackfillArgs;
 pub use self::consumer::{
-    BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, TargetRunArgs,
-    TestArgs,
+    BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, PasswordArgs,
+    SignArgs, TargetRunArgs, TestArgs,
 };
 pub use self::fetch::FetchArgs;
 pub use self::history::{HistoryArgs, HistoryFormat};
@@ -156,7 +157,7 @@ pub enum Command {
     /// Create, build, test, inspect and control consumers
     #[command(subcommand)]
     Consumer(ConsumerCommand),
-    /// Generate a key for clients of the websocket consumer
+    /// Generate a key for clients of the websocket consumer, or for signing components
     Keygen(KeygenArgs),
     /// Create certificates for the websocket consumer
     #[command(subcommand)]
@@ -253,8 +254,16 @@ Exit codes: 0 ok, 1 the operating system returned no random bits.
 
 Examples:
   klines keygen
-  echo \"WSS_AUTH_KEY=$(klines keygen)\" >> .env")]
+  echo \"WSS_AUTH_KEY=$(klines keygen)\" >> .env
+  klines keygen --minisign acme.key")]
 pub struct KeygenArgs {
+    /// Write a key pair of minisign for `klines consumer sign`: the private key, encrypted with a password, to FILE, and
+    /// the public key to the same name with the ending .pub
+    #[arg(long, value_name = "FILE")]
+    pub minisign: Option<PathBuf>,
+    /// With --minisign: where the password comes from.
+    #[command(flatten)]
+    pub password: PasswordArgs,
     /// Print the result as JSON on standard output
     #[arg(long)]
     pub json: bool,

@@ -15,8 +15,8 @@ use crate::telemetry::logbook::LogLine;
 
 /// Number of characters of a version that are shown.
 const VERSION_WIDTH: usize = 12;
-const HEADINGS: [&str; 10] =
-    ["NAME", "KIND", "STATE", "KLINES", "LOST", "QUEUE", "RESTARTS", "MEMORY", "LOADED", "VERSION"];
+const HEADINGS: [&str; 11] =
+    ["NAME", "KIND", "STATE", "KLINES", "LOST", "QUEUE", "RESTARTS", "MEMORY", "LOADED", "VERSION", "LOCK"];
 /// The columns that hold numbers.
 const NUMBERS: std::ops::RangeInclusive<usize> = 3..=8;
 
@@ -110,9 +110,10 @@ fn table(rows: &[ConsumerStatus]) -> String {
             // Rounded up: the size in bytes differs slightly between versions of klines.
             bytes(row.loaded.map(|bytes| bytes.next_multiple_of(1 << 10))),
             row.version.as_ref().map_or_else(|| "-".to_owned(), |hash| hash.chars().take(VERSION_WIDTH).collect()),
+            row.lock.clone().unwrap_or_else(|| "-".to_owned()),
         ]
     });
-    let rows: Vec<[String; 10]> = std::iter::once(HEADINGS.map(str::to_owned)).chain(cells).collect();
+    let rows: Vec<[String; 11]> = std::iter::once(HEADINGS.map(str::to_owned)).chain(cells).collect();
     let mut text = String::new();
     for row in &rows {
         let mut line = String::new();
@@ -158,14 +159,15 @@ mod tests {
             memory,
             loaded,
             version: version.map(str::to_owned),
+            lock: version.map(|_| "locked".to_owned()),
             lag: Delays::default(),
         };
         let console = row("console", 12_345, Some(1_179_648), Some(2_000_000), Some("0123456789abcdef"));
         let rows = [console, row("redis", 7, None, None, None)];
         let expected = "\
-NAME     KIND  STATE    KLINES  LOST   QUEUE  RESTARTS   MEMORY   LOADED  VERSION
-console  wasm  running   12345     0  3/4096         1  1152KiB  1954KiB  0123456789ab
-redis    wasm  running       7     0  3/4096         1        -        -  -
+NAME     KIND  STATE    KLINES  LOST   QUEUE  RESTARTS   MEMORY   LOADED  VERSION       LOCK
+console  wasm  running   12345     0  3/4096         1  1152KiB  1954KiB  0123456789ab  locked
+redis    wasm  running       7     0  3/4096         1        -        -  -             -
 ";
         assert_eq!(table(&rows), expected);
     }

@@ -2,6 +2,7 @@
 //! replaces the running one between two batches. If any step fails, the running version continues and the log contains
 //! the reason.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -14,9 +15,12 @@ use anyhow::Context;
 use klines_delivery::Blueprint as _;
 use klines_delivery::manager::{Commander, Manager};
 use klines_delivery::order::Order;
+use klines_system::limits::Limits;
+use klines_wasm::component::Component;
 use klines_wasm::component_loader::{ComponentFile, Components, Links, read};
 use tracing::{info, warn};
 
+use super::locks::{LockState, Trust};
 use super::wiring::FromFile;
 
 /// The interval between checks of the files. A file counts as completely written when two checks in a row find the same
@@ -28,6 +32,11 @@ pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 pub struct Reloader {
     components: Arc<Components>,
     watched: Arc<Mutex<Vec<Watched>>>,
+    /// What the lock file is compared with; a run may learn of further keys.
+    trust: Arc<Mutex<Trust>>,
+    /// What is known of the origin of each running version. Apart from `watched`, which is locked for as long as a version
+    /// is compiled.
+    locks: Arc<Mutex<BTreeMap<String, LockState>>>,
 }
 
 /// A handle of the thread that checks the files; dropping it stops the thread.
@@ -78,25 +87,39 @@ impl FileStamp {
 impl Reloader {
     /// Returns a reloader for the consumers whose components are files. Checks no file yet.
     #[must_use]
-    pub fn new(components: Arc<Components>, files: Vec<FromFile>, manager: &Manager) -> Self {
-        let reloader = Self { components, watched: Arc::default() };
+    pub fn new(components: Arc<Components>, files: Vec<FromFile>, manager: &Manager, trust: Trust) -> Self {
+        let trust = Arc::new(Mutex::new(trust));
+        let reloader = Self { components, watched: Arc::default(), trust, locks: Arc::default() };
         files.into_iter().for_each(|file| reloader.add(file, manager));
         reloader
     }
 
     /// Watches the component file of a consumer that has started.
     pub fn add(&self, file: FromFile, manager: &Manager) {
-        let Some(commander) = manager.commander(&file.name) else { return };
+        let Some(commander) = manager.commander(&file.candidate.name) else { return };
         // A symbolic link that exists at the start was created by the operator and is followed; a later one is not.
         let is_link = fs::symlink_metadata(&file.path).is_ok_and(|found| found.is_symlink());
         let links = if is_link { Links::Follow } else { Links::Refuse };
+        lock(&self.locks).insert(file.candidate.name.clone(), file.lock);
         // The file may have changed since it was read, so the first checks read it again and compare.
-        self.lock().push(Watched { file, commander, links, tried: None, changing: None });
+        lock(&self.watched).push(Watched { file, commander, links, tried: None, changing: None });
     }
 
     /// Stops watching the component file of a consumer. Waits for a reload in progress.
     pub fn remove(&self, name: &str) {
-        self.lock().retain(|watched| watched.file.name != name);
+        lock(&self.watched).retain(|watched| watched.file.candidate.name != name);
+        lock(&self.locks).remove(name);
+    }
+
+    /// Compares new versions with the lock file and the keys of another configuration from now on.
+    pub fn trust(&self, trust: Trust) {
+        *lock(&self.trust) = trust;
+    }
+
+    /// Returns what is known of the origin of each running component that is a file.
+    #[must_use]
+    pub fn locks(&self) -> BTreeMap<String, LockState> {
+        lock(&self.locks).clone()
     }
 
     /// Starts a thread that checks the files.
@@ -120,21 +143,20 @@ impl Reloader {
     /// # Errors
     /// The reason why the running version continues, as text for an operator.
     pub fn reload(&self, name: &str) -> Result<String, String> {
-        let mut watched = self.lock();
-        let Some(one) = watched.iter_mut().find(|watched| watched.file.name == name) else {
+        let mut watched = lock(&self.watched);
+        let Some(one) = watched.iter_mut().find(|watched| watched.file.candidate.name == name) else {
             return Err(format!("`{name}` has no component file to load again: it is part of klines"));
         };
         one.tried = FileStamp::at(&one.file.path, one.links);
-        let file =
-            read(&one.file.path, one.file.limits.component_size, one.links).map_err(|error| error.to_string())?;
+        let file = read(&one.file.path, one.limits().component_size, one.links).map_err(|error| error.to_string())?;
         // An explicit request also retries a version that was refused before.
         self.components.forget_refusal(&file.sha256);
-        one.swap(&self.components, &file)?;
+        self.swap(one, &file)?;
         Ok(file.sha256)
     }
 
     fn check_files(&self) {
-        for one in self.lock().iter_mut() {
+        for one in lock(&self.watched).iter_mut() {
             let found = FileStamp::at(&one.file.path, one.links);
             if found == one.tried || found.is_none() {
                 one.changing = None;
@@ -143,25 +165,18 @@ impl Reloader {
             } else {
                 one.tried = found;
                 one.changing = None;
-                one.reload_if_other(&self.components);
+                self.reload_if_other(one);
             }
         }
     }
 
-    /// Locks the watched files. A poisoned lock is safe: a reload that panicked leaves them consistent.
-    fn lock(&self) -> MutexGuard<'_, Vec<Watched>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Watched {
-    fn reload_if_other(&mut self, components: &Components) {
-        let (consumer, file) = (self.file.name.clone(), self.file.path.display().to_string());
-        let result = match read(&self.file.path, self.file.limits.component_size, self.links) {
-            Ok(found) if found.sha256 == self.file.blueprint.component().sha256() => return,
+    fn reload_if_other(&self, one: &mut Watched) {
+        let (consumer, file) = (one.file.candidate.name.clone(), one.file.path.display().to_string());
+        let result = match read(&one.file.path, one.limits().component_size, one.links) {
+            Ok(found) if found.sha256 == one.file.blueprint.component().sha256() => return,
             Ok(found) => {
                 info!(consumer, file, sha256 = found.sha256, "the component file has changed");
-                self.swap(components, &found)
+                self.swap(one, &found)
             }
             Err(error) => Err(error.to_string()),
         };
@@ -170,12 +185,32 @@ impl Watched {
         }
     }
 
-    fn swap(&mut self, components: &Components, file: &ComponentFile) -> Result<(), String> {
-        let component = components.from_untrusted(file, &self.file.limits).map_err(|error| error.to_string())?;
+    /// Replaces the running version if the lock file, as it is now, agrees with the new one.
+    fn swap(&self, one: &mut Watched, file: &ComponentFile) -> Result<(), String> {
+        let locks = lock(&self.trust).clone().read();
+        let candidate = &one.file.candidate;
+        let loaded = locks.load(candidate, file, &self.components);
+        let (component, state) = loaded.map_err(|error| format!("{error}; expected {}", error.expected()))?;
+        if state == LockState::Unlocked && one.file.lock != LockState::Unlocked {
+            return Err(locks.without_entry(&candidate.name).to_string());
+        }
+        one.swap(component)?;
+        one.file.lock = state;
+        lock(&self.locks).insert(one.file.candidate.name.clone(), state);
+        Ok(())
+    }
+}
+
+impl Watched {
+    fn limits(&self) -> &Limits {
+        &self.file.candidate.limits
+    }
+
+    fn swap(&mut self, component: Arc<Component>) -> Result<(), String> {
         let further = self.file.blueprint.further_wants(&component);
         if !further.is_empty() {
             let entries = further.iter().map(|missing| format!("{} = [{}]", missing.key, missing.entry));
-            let (entries, name) = (entries.collect::<Vec<_>>().join(", "), &self.file.name);
+            let (entries, name) = (entries.collect::<Vec<_>>().join(", "), &self.file.candidate.name);
             return Err(format!(
                 "the new version wants more than it is granted: {entries} in [consumers.{name}.allow]"
             ));
@@ -190,4 +225,9 @@ impl Watched {
         self.file.blueprint = blueprint;
         Ok(())
     }
+}
+
+/// Locks a value. A poisoned lock is safe: a reload that panicked leaves each of them consistent.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -28,6 +28,7 @@ use tracing::{info, warn};
 
 use super::ending::{Hangup, wait_for_end};
 use super::exchange::{self, Choices, ExchangeHandle};
+use super::locks::Trust;
 use super::observed::Observed;
 use super::reconfigure::{Consumers, Intervals, Part, Reconfigurer, Symbols, has_terminal};
 use super::recording::Begun;
@@ -73,7 +74,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let Begun { recorder, missed, symbols } = recording::begin(&config, &hub, &earlier);
     let awaited = wiring::Awaited::Trusted;
     let manager = Arc::new(wiring::start_after(missed, specs, relay, &config, &hub, &data_dir, awaited)?);
-    let reloader = Reloader::new(components.clone(), files, &manager);
+    let reloader = Reloader::new(components.clone(), files, &manager, Trust::of(&config));
     let watch = reloader.watch()?;
     let observed = Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir);
     let observed = Arc::new(observed.with_store(recorder.as_ref().map(Recorder::observer), past));

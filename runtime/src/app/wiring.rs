@@ -38,6 +38,7 @@ use klines_wasm::component_loader::Components;
 pub use self::sandboxed::FromFile;
 use self::sandboxed::Shared;
 use self::validation::PendingValidation;
+use super::locks::{NotAccepted, Trust};
 use super::output;
 use crate::cli::EXIT_FAILED;
 
@@ -145,6 +146,7 @@ fn prepare_consumers(
 ) -> anyhow::Result<Result<Consumers, Report>> {
     let (mut prepared, mut files, mut report) = (Vec::new(), Vec::new(), Report::default());
     let unpublished = Shared { publishers: None, values: None, ..shared };
+    let locks = Trust::of(config).read();
     for consumer in &config.consumers {
         let component = match &consumer.component {
             Source::Native(native) => {
@@ -156,18 +158,25 @@ fn prepare_consumers(
                 }
                 continue;
             }
-            Source::Shipped(shipped) => sandboxed::shipped(*shipped, consumer, config, components, unpublished),
-            Source::File(path) => sandboxed::from_file(path, consumer, config, components, shared),
+            Source::Shipped(shipped) => {
+                let blueprint = sandboxed::shipped(*shipped, consumer, config, components, unpublished);
+                blueprint.map_err(NotAccepted::Component)
+            }
+            Source::File(path) => {
+                sandboxed::from_file(path, consumer, config, (components, &locks), shared).map(|file| {
+                    let blueprint = file.blueprint.clone();
+                    files.push(file);
+                    blueprint
+                })
+            }
         };
         match component {
             Ok(blueprint) => {
                 report.merge(grants::report(config, consumer, &blueprint));
-                files.extend(FromFile::new(consumer, &blueprint));
                 prepared.push(PreparedConsumer::Validating(Box::new(PendingValidation::new(consumer, blueprint))));
             }
             Err(error) => {
-                let expected = "a component built for klines:consumer@1.2.0";
-                report.merge(config.component_report(&consumer.name, &error.to_string(), expected));
+                report.merge(config.component_report(&consumer.name, &error.to_string(), error.expected()));
             }
         }
     }

@@ -2,6 +2,7 @@
 //! components that need no run.
 
 mod authoring;
+mod share;
 mod test;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Subcommand};
 use klines_config::{Flags, Sources};
 
 pub use self::authoring::{BuildArgs, ComponentCheckArgs, NewArgs};
+pub use self::share::{PasswordArgs, SignArgs};
 pub use self::test::TestArgs;
 use super::args::{self, ConfigArgs, KlineArgs, LogArgs, MarketArgs};
 
@@ -34,6 +36,8 @@ pub enum ConsumerCommand {
     Reload(OrderArgs),
     /// Show a component, the permissions that it requests, and the lines of klines.toml that grant them
     Inspect(InspectArgs),
+    /// Sign a component with the private key of its publisher
+    Sign(SignArgs),
     /// Run the tests of a consumer, or reproduce a crash from its crash report
     Test(TestArgs),
 }

@@ -270,7 +270,11 @@ fn the_example_toml_equals_the_defaults_and_has_every_key() {
 fn uncomment(line: &str) -> String {
     let Some(rest) = line.strip_prefix("# ") else { return line.to_owned() };
     let is_key = rest.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
-    if is_key || rest.starts_with("[consumers.") { rest.to_owned() } else { line.to_owned() }
+    if is_key || rest.starts_with("[consumers.") || rest.starts_with("[trusted_keys.") {
+        rest.to_owned()
+    } else {
+        line.to_owned()
+    }
 }
 
 #[test]

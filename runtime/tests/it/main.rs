@@ -32,6 +32,7 @@ mod replay;
 mod sandbox;
 mod scale;
 mod session;
+mod sharing;
 mod stalls;
 mod store;
 mod supervision;

@@ -26,6 +26,7 @@ impl Config {
             ("redis", self.redis != other.redis),
             ("websocket", self.websocket != other.websocket),
             ("proxy", self.proxy != other.proxy),
+            ("trusted_keys", self.trusted_keys != other.trusted_keys),
         ];
         for (section, _) in sections.into_iter().filter(|(_, differs)| *differs) {
             let is_named = |key: &String| key.split('.').next() == Some(section);

@@ -94,6 +94,8 @@ pub struct Layers {
     /// Folder of the TOML file as it was named; relative paths in that file start from it. Empty for a file in
     /// `folder`.
     pub toml_folder: PathBuf,
+    /// The TOML file, if a flag or a variable names it.
+    toml_name: Option<PathBuf>,
     /// The files that were read, by the paths under which they were named.
     pub files: Vec<PathBuf>,
     /// Where variables are looked up, as words for messages.
@@ -113,6 +115,7 @@ impl Layers {
             document: None,
             folder: sources.folder,
             toml_folder: PathBuf::new(),
+            toml_name: None,
             files: Vec::new(),
             variables_in: "the environment or in .env",
         };
@@ -138,6 +141,7 @@ impl Layers {
         };
         let toml_folder = named.as_ref().and_then(|(path, _)| path.parent()).map(Path::to_path_buf);
         layers.toml_folder = toml_folder.unwrap_or_default();
+        layers.toml_name = named.as_ref().map(|(path, _)| path.clone());
         let mut document = layers.file(named, CONFIG_FILE, report).map(|file| Document::parse(file, report));
         if replaces_exchange {
             match &mut document {
@@ -169,6 +173,7 @@ impl Layers {
             document,
             folder,
             toml_folder: PathBuf::new(),
+            toml_name: None,
             files,
             variables_in: "`env` of the case",
         }
@@ -207,6 +212,19 @@ impl Layers {
         files.sort();
         files.dedup();
         files
+    }
+
+    /// Returns the path of the TOML file, or where it would be.
+    #[must_use]
+    pub fn toml_file(&self) -> PathBuf {
+        let named = self.toml_name.clone().unwrap_or_else(|| PathBuf::from(CONFIG_FILE));
+        self.folder.join(named)
+    }
+
+    /// Returns the path of the lock file.
+    #[must_use]
+    pub fn lock_file(&self) -> PathBuf {
+        self.toml_file().with_extension("lock")
     }
 
     /// Returns every text that flags and variables set for a key, highest layer first. Empty variables count as not

@@ -27,11 +27,13 @@ mod changes;
 mod dotenv;
 mod mask;
 mod suggest;
+mod trusted_keys;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use klines_domain::secret::is_secret_name;
+use klines_sharing::trust::TrustedKeys;
 use klines_system::protected::Protected;
 use serde_json::Value;
 
@@ -88,6 +90,10 @@ pub struct Config {
     pub websocket: WebSocket,
     /// Proxies for connections to the exchange.
     pub proxy: Proxy,
+    /// The keys whose signatures make components acceptable, by publisher. Default: none.
+    pub trusted_keys: TrustedKeys,
+    /// The lock file: beside the TOML file, with its name and the ending `.lock`. It need not exist.
+    pub lock_file: PathBuf,
     /// The places that no folder granted to a component may reach.
     pub protected: Arc<Protected>,
     settings: Vec<Setting>,
@@ -190,6 +196,8 @@ fn read(loader: &mut Loader<'_>) -> Config {
     let mut section = loader.section(&mut top, Native::WebSocket.as_str());
     let websocket = WebSocket::read(loader, &mut section, &enabled.names);
     loader.finish(section);
+    let section = loader.section(&mut top, "trusted_keys");
+    let trusted_keys = trusted_keys::read(loader, &section);
     loader.finish(top);
     guard::check(loader, &granted, &enabled.names);
     let protected = Arc::new(loader.protected.clone());
@@ -197,6 +205,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
     let document = loader.layers.document.clone();
     let enabled_place = enabled.place;
     let settings = Vec::new();
+    let lock_file = loader.layers.lock_file();
     let files = loader.layers.watched_files();
     Config {
         exchange,
@@ -211,6 +220,8 @@ fn read(loader: &mut Loader<'_>) -> Config {
         redis,
         websocket,
         proxy,
+        trusted_keys,
+        lock_file,
         protected,
         settings,
         document,

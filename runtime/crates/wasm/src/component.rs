@@ -146,7 +146,10 @@ pub(super) fn accept(engine: &WasmEngine, compiled: &Compiled) -> Result<(Versio
 }
 
 /// Checks by its first bytes whether a file can be a component; the error names what it is instead.
-pub(super) fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
+///
+/// # Errors
+/// [`ComponentError`], which says what the bytes are.
+pub fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
     const MAGIC: &[u8] = b"\0asm";
     // Version 1 of layer 0 is a core module; components are layer 1.
     const MODULE: &[u8] = b"\0asm\x01\0\0\0";

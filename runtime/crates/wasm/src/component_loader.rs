@@ -9,7 +9,8 @@ use hashbrown::HashMap;
 use klines_delivery::digest;
 
 use super::compiler::Compiler;
-use super::component::{Component, recognise};
+use super::component::Component;
+pub use super::component::recognise;
 use super::component_error::ComponentError;
 pub use super::component_file::{ComponentFile, Links, read};
 use super::engine::WasmEngine;

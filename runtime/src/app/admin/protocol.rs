@@ -133,6 +133,9 @@ pub struct ConsumerStatus {
     pub loaded: Option<u64>,
     /// SHA-256 of its component, in hex.
     pub version: Option<String>,
+    /// `locked`, `unsigned` or `unlocked`: whether the lock file has accepted its component; component files only.
+    #[serde(default)]
+    pub lock: Option<String>,
     /// From the hub to the end of the accepting call, for the oldest closed kline of each delivery.
     #[serde(default)]
     pub lag: Delays,

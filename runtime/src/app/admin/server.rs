@@ -95,14 +95,14 @@ async fn serve_connection(stream: UnixStream, controls: &Arc<Controls>) -> io::R
     let (reader, writer) = stream.into_split();
     let mut connection = Connection { reader: BufReader::new(reader), writer };
     match connection.request().await? {
-        Ok(Op::List) => {
-            connection.send(Answer::Consumers(controls.observed.consumers.read().iter().map(row).collect())).await
-        }
+        Ok(Op::List) => connection.send(Answer::Consumers(rows(&controls.observed, &controls.reloader))).await,
         Ok(Op::Logs { name, lines, follow }) => match controls.commander(&name) {
             Ok(_) => connection.logs(&name, lines, follow).await,
             Err(error) => connection.send(Answer::Error(error)).await,
         },
-        Ok(Op::Status) => connection.send(Answer::Status(Box::new(status::status(&controls.observed)))).await,
+        Ok(Op::Status) => {
+            connection.send(Answer::Status(Box::new(status::status(&controls.observed, &controls.reloader)))).await
+        }
         Ok(Op::Tail { topics, updates }) => match tail::selection(&controls.observed, &topics, updates) {
             Ok(selection) => connection.tail(controls.observed.hub.taps().open(selection)).await,
             Err(error) => connection.send(Answer::Error(error)).await,
@@ -229,6 +229,15 @@ async fn order(controls: Arc<Controls>, op: Op) -> Result<String, String> {
     spawn_blocking(move || controls.execute(&op)).await.unwrap_or_else(|_| Err("the order failed".to_owned()))
 }
 
+fn rows(observed: &Observed, reloader: &Reloader) -> Vec<ConsumerStatus> {
+    let locks = reloader.locks();
+    let row = |seen: &ObservedConsumer| {
+        let lock = locks.get(&seen.view.name).map(ToString::to_string);
+        ConsumerStatus { lock, ..row(seen) }
+    };
+    observed.consumers.read().iter().map(row).collect()
+}
+
 fn row(seen: &ObservedConsumer) -> ConsumerStatus {
     let (stats, depth) = (seen.view.stats.snapshot(), seen.view.queue.depth());
     let footprint = seen.view.stats.footprint();
@@ -248,6 +257,7 @@ fn row(seen: &ObservedConsumer) -> ConsumerStatus {
         memory: footprint.map(|footprint| footprint.memory),
         loaded: footprint.map(|footprint| footprint.loaded),
         version: seen.view.stats.version(),
+        lock: None,
         lag: status::delays(&seen.view.stats.waited()),
     }
 }

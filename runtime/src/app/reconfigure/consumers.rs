@@ -12,6 +12,7 @@ use klines_wasm::component_loader::Components;
 use tracing::{error, info};
 
 use super::{Effects, Part};
+use crate::app::locks::Trust;
 use crate::app::observed::Observed;
 use crate::app::reload::Reloader;
 use crate::app::wiring;
@@ -39,7 +40,7 @@ struct State {
 
 impl Part for Consumers {
     fn takes(&self, key: &str) -> bool {
-        key == "enabled_consumers" || key.split('.').next() == Some("consumers")
+        key == "enabled_consumers" || matches!(key.split('.').next(), Some("consumers" | "trusted_keys"))
     }
 
     fn check(&self, config: &Config) -> Report {
@@ -70,6 +71,7 @@ impl Part for Consumers {
     fn apply(&self, config: &Config) -> Effects {
         let mut state = self.lock();
         let mut effects = Effects::default();
+        self.reloader.trust(Trust::of(config));
         let wanted = |name: &str| config.consumers.iter().find(|consumer| consumer.name == name);
         let gone = state.running.iter().filter(|consumer| wanted(&consumer.name).is_none_or(is_native));
         let gone: Vec<Consumer> = gone.filter(|consumer| !is_native(consumer)).cloned().collect();

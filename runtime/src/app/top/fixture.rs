@@ -23,6 +23,7 @@ fn consumer(name: &str, state: &str) -> ConsumerStatus {
         memory: Some(1_179_648),
         loaded: Some(1_376_256),
         version: Some("9f2c51c0aa41d0".to_owned()),
+        lock: None,
         lag: Delays { count: 1_000, micros: 350_000 },
     }
 }

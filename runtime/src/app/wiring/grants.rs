@@ -1,6 +1,9 @@
 //! Converts the permissions of the configuration to grants, and reports problems with them before anything runs.
 
-use klines_config::consumers::{Allow, Component as Source, Consumer, Shipped};
+use std::path::Path;
+
+use klines_config::consumers::{Allow, Component as Source, Consumer, Directory, HostSecret, Http, Shipped};
+use klines_config::quantity::ByteSize;
 use klines_config::{Config, Report, Severity};
 use klines_wasm::WasmBlueprint;
 use klines_wasm::grants::{DirGrant, Grants};
@@ -40,6 +43,41 @@ pub fn of(allow: &Allow) -> Grants {
         http: Egress::new(http.collect(), secrets.collect()),
         ..Grants::default()
     }
+}
+
+/// Returns the permissions in `allow` as lines of the lock file in `folder`, sorted.
+#[must_use]
+pub fn lines(allow: &Allow, folder: &Path) -> Vec<String> {
+    let text = |text: &str| toml::Value::from(text).to_string();
+    let flag = |name: &str, is_set: bool| if is_set { format!(", {name} = true") } else { String::new() };
+    let dirs = allow.dirs.iter().map(|Directory { host, guest, write, sensitive, max }| {
+        let host = text(&written(host, folder));
+        let max = if *write { format!(", max = {}", text(&ByteSize(*max).to_string())) } else { String::new() };
+        let flags = [flag("write", *write), flag("sensitive", *sensitive), max].concat();
+        format!("dirs = {{ host = {host}, guest = {}{flags} }}", text(guest))
+    });
+    let http = allow.http.iter().map(|Http { host, port, methods, plain, private, authorities }| {
+        let methods: Vec<String> = methods.iter().map(|method| text(method)).collect();
+        let authorities = authorities
+            .as_ref()
+            .map(|bytes| format!(", ca_file = {}", text(&klines_sharing::digest::Digest::of(bytes).to_string())));
+        let flags = [flag("plain", *plain), flag("private", *private), authorities.unwrap_or_default()].concat();
+        format!("http = {{ host = {}, port = {port}, methods = [{}]{flags} }}", text(host), methods.join(", "))
+    });
+    let secrets = allow.secrets.iter().map(|HostSecret { variable, header, prefix, host, .. }| {
+        let [variable, header, prefix, host] = [variable, header, prefix, host].map(|value| text(value));
+        format!("secrets = {{ variable = {variable}, header = {header}, prefix = {prefix}, host = {host} }}")
+    });
+    let env = allow.env.iter().map(|variable| format!("env = {}", text(&variable.name)));
+    let mut lines: Vec<String> = dirs.chain(http).chain(secrets).chain(env).collect();
+    lines.sort();
+    lines
+}
+
+/// Returns a path as the files in `folder` write it: relative if it is below that.
+#[must_use]
+pub fn written(path: &Path, folder: &Path) -> String {
+    path.strip_prefix(folder).unwrap_or(path).display().to_string()
 }
 
 /// Reports permissions that a component requests but does not have, permissions that are allowed but not requested, and

@@ -4,15 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klines_config::Config;
-use klines_config::consumers::{Component as Source, Consumer, Shipped};
+use klines_config::consumers::{Consumer, Shipped};
 use klines_config::show::redact;
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::earlier::EarlierSlot;
 use klines_delivery::emit::relay::Publishers;
 use klines_delivery::emit::{Emitter, ValueSink};
-use klines_system::limits::Limits;
 use klines_wasm::component::ComponentError;
-use klines_wasm::component_loader::Components;
+use klines_wasm::component_loader::{Components, Links, read};
 use klines_wasm::grants::Grants;
 use klines_wasm::shipped;
 use klines_wasm::state::StateStore;
@@ -20,30 +19,18 @@ use klines_wasm::terminal::StandardOutput;
 use klines_wasm::{Origin, Past, Setup, WasmBlueprint};
 
 use super::{allowed, grants};
+use crate::app::locks::{Candidate, LockState, Locks, NotAccepted};
 
 /// A consumer whose component is a file.
 pub struct FromFile {
-    /// The consumer's name.
-    pub name: String,
+    /// The consumer, as the lock file knows it.
+    pub candidate: Candidate,
     /// The component's file.
     pub path: PathBuf,
-    /// The consumer's limits.
-    pub limits: Limits,
+    /// What was known of the origin of the component that was loaded last.
+    pub lock: LockState,
     /// Creates its instances; a reload uses a copy with the new component.
     pub blueprint: WasmBlueprint,
-}
-
-impl FromFile {
-    /// Returns `None` for a consumer that is part of the program.
-    pub(super) fn new(consumer: &Consumer, blueprint: &WasmBlueprint) -> Option<Self> {
-        let Source::File(path) = &consumer.component else { return None };
-        Some(Self {
-            name: consumer.name.clone(),
-            path: path.clone(),
-            limits: consumer.limits.clone(),
-            blueprint: blueprint.clone(),
-        })
-    }
 }
 
 /// Prepares a shipped component.
@@ -73,16 +60,19 @@ pub(super) struct Shared<'a> {
     pub(super) earlier: &'a EarlierSlot,
 }
 
-/// Prepares an untrusted component from a file.
+/// Prepares an untrusted component from a file, if the lock file agrees.
 pub(super) fn from_file(
     path: &Path,
     consumer: &Consumer,
     config: &Config,
-    components: &Components,
+    (components, locks): (&Components, &Locks),
     shared: Shared<'_>,
-) -> Result<WasmBlueprint, ComponentError> {
-    let component = components.from_file(path, &consumer.limits)?;
-    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::File(path.to_path_buf()), shared)))
+) -> Result<FromFile, NotAccepted> {
+    let candidate = Candidate::new(config, consumer, path);
+    let file = read(path, consumer.limits.component_size, Links::Follow).map_err(NotAccepted::Component)?;
+    let (component, lock) = locks.load(&candidate, &file, components)?;
+    let blueprint = WasmBlueprint::new(component, setup(consumer, config, Origin::File(path.to_path_buf()), shared));
+    Ok(FromFile { candidate, path: path.to_path_buf(), lock, blueprint })
 }
 
 fn setup(consumer: &Consumer, config: &Config, origin: Origin, shared: Shared<'_>) -> Setup {

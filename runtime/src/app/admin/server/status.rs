@@ -5,13 +5,14 @@ use klines_bybit::feed::Feed;
 use klines_delivery::stats::Durations;
 use klines_pipeline::CategoryTally;
 
-use super::row;
+use super::rows;
 use crate::app::admin::protocol::{Delays, FeedStatus, Repairs, RestStatus, RunStatus};
 use crate::app::metrics::{cpu_seconds, resident_memory};
 use crate::app::observed::{Freshness, Observed};
+use crate::app::reload::Reloader;
 
 /// Returns the state of the run.
-pub(super) fn status(observed: &Observed) -> RunStatus {
+pub(super) fn status(observed: &Observed, reloader: &Reloader) -> RunStatus {
     let gate = observed.gate.metrics();
     RunStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -27,7 +28,7 @@ pub(super) fn status(observed: &Observed) -> RunStatus {
         cpu_micros: micros(cpu_seconds()),
         data_bytes: observed.data_dir.bytes(),
         data_limit: observed.data_dir.most(),
-        consumers: observed.consumers.read().iter().map(row).collect(),
+        consumers: rows(observed, reloader),
     }
 }
 

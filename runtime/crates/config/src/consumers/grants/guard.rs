@@ -31,6 +31,9 @@ pub(crate) fn protect_own(loader: &mut Loader<'_>, data_dir: &Path, plugins_dir:
         let what = format!("the place of {}, which klines reads when it is there", absolute(&at(file)).display());
         protected.add(&at(file), what, Access::Any, Reach::All);
     }
+    let lock = layers.lock_file();
+    let what = format!("{}, which says what was accepted", absolute(&lock).display());
+    protected.add(&lock, what, Access::Any, Reach::All);
     if let Ok(program) = std::env::current_exe() {
         let what = format!("{}, the program that runs", program.display());
         protected.add(&program, what, Access::Write, Reach::All);

@@ -1,0 +1,11 @@
+//! What makes a component of others trusted: its digest, the signature of its publisher, the operator's trusted keys, and
+//! the lock file that says what was accepted.
+//!
+//! Everything here is computed from bytes and text: this crate reads no file, opens no connection and asks nobody.
+
+pub mod agreement;
+pub mod digest;
+pub mod lock;
+pub mod signature;
+pub mod signing;
+pub mod trust;

@@ -1,0 +1,79 @@
+//! Components of others in the real program: what publishers sign, what operators accept, and that nothing else runs.
+
+// Lets clippy treat the helpers here as test code too.
+#![cfg(test)]
+
+mod enforcement;
+mod keys;
+
+use std::fs;
+use std::path::Path;
+
+use klines_sharing::lock::LockFile;
+use tempfile::TempDir;
+
+use crate::support::program::{Ended, Invocation, component, folder, klines};
+
+const PASSWORD: &str = "correct horse battery";
+
+/// Prepares the program with the password of every key.
+fn with_password(home: &Path, arguments: &str) -> Invocation {
+    klines(home, arguments).with("KLINES_MINISIGN_PASSWORD", PASSWORD)
+}
+
+/// Makes the key pair of a publisher in `NAME.key` and `NAME.pub`. Returns the public key.
+fn new_key(home: &Path, name: &str) -> String {
+    with_password(home, &format!("keygen --minisign {name}.key")).run().success();
+    fs::read_to_string(home.join(format!("{name}.pub"))).unwrap().lines().nth(1).unwrap().to_owned()
+}
+
+/// Signs a file with the key of a publisher.
+fn sign(home: &Path, file: &str, name: &str) {
+    with_password(home, &format!("consumer sign {file} --key {name}.key")).run().success();
+}
+
+/// Returns a test component with a section without meaning, so that there are different files with the same behaviour.
+fn variant(component_name: &str, number: u32) -> Vec<u8> {
+    let mut bytes = fs::read(component(component_name)).unwrap();
+    let name = format!("variant-{number}");
+    let length = u8::try_from(1 + name.len()).unwrap();
+    bytes.extend([0, length, u8::try_from(name.len()).unwrap()]);
+    bytes.extend(name.as_bytes());
+    bytes
+}
+
+fn lock(home: &Path) -> LockFile {
+    LockFile::parse(&fs::read_to_string(home.join("klines.lock")).unwrap()).unwrap()
+}
+
+/// Asserts that the configuration is refused, by `check` and by `run` alike, with these texts.
+#[track_caller]
+fn refused(home: &Path, texts: &[&str]) {
+    for command in ["check", "run --demo --config klines.toml --for 1s"] {
+        let Ended { status, said } = klines(home, command).run();
+        assert_eq!(status.code(), Some(78), "{command}: {}", said.err);
+        // Reports wrap lines, also within words.
+        let without_blanks = |text: &str| -> String {
+            text.chars().filter(|found| !found.is_whitespace() && !"│·×╭╰─┬".contains(*found)).collect()
+        };
+        let err = without_blanks(&said.err);
+        for text in texts {
+            assert!(err.contains(&without_blanks(text)), "{command} does not say {text:?}: {}", said.err);
+        }
+    }
+}
+
+/// Creates a folder with these trusted keys: each a publisher, its keys and its revoked keys.
+fn write_config(home: &Path, trusted: &[(&str, &[&str], &[&str])]) {
+    let list = |keys: &[&str]| keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(", ");
+    let keys = trusted.iter().map(|(name, keys, revoked)| {
+        format!("[trusted_keys.{name}]\nkeys = [{}]\nrevoked = [{}]\n", list(keys), list(revoked))
+    });
+    let consumer = "enabled_consumers = [\"it\"]\n[consumers.it]\ncomponent = \"it.wasm\"\n";
+    fs::write(home.join("klines.toml"), format!("{consumer}{}", keys.collect::<String>())).unwrap();
+}
+
+/// Creates an empty folder.
+fn home() -> TempDir {
+    folder(&[])
+}

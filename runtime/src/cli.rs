@@ -29,8 +29,8 @@ use clap_complete::Shell;
 pub use self::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, SourceArgs};
 pub use self::backfill::BackfillArgs;
 pub use self::consumer::{
-    BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, PasswordArgs,
-    SignArgs, TargetRunArgs, TestArgs,
+    AddArgs, BuildArgs, ComponentCheckArgs, ConfigFileArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs,
+    OfferArgs, OrderArgs, PasswordArgs, RemoveArgs, SignArgs, TargetRunArgs, TestArgs, UpgradeArgs,
 };
 pub use self::fetch::FetchArgs;
 pub use self::history::{HistoryArgs, HistoryFormat};

@@ -1,6 +1,14 @@
 //! Components of others: how publishers sign them, and how operators accept them.
 
+pub mod add;
+pub mod remove;
 pub mod sign;
+pub mod upgrade;
 
+mod candidate;
+mod choice;
+mod document;
 mod files;
+mod offer;
 mod password;
+mod source;

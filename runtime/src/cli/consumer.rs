@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use klines_config::{Flags, Sources};
 
 pub use self::authoring::{BuildArgs, ComponentCheckArgs, NewArgs};
-pub use self::share::{PasswordArgs, SignArgs};
+pub use self::share::{AddArgs, ConfigFileArgs, OfferArgs, PasswordArgs, RemoveArgs, SignArgs, UpgradeArgs};
 pub use self::test::TestArgs;
 use super::args::{self, ConfigArgs, KlineArgs, LogArgs, MarketArgs};
 
@@ -36,6 +36,12 @@ pub enum ConsumerCommand {
     Reload(OrderArgs),
     /// Show a component, the permissions that it requests, and the lines of klines.toml that grant them
     Inspect(InspectArgs),
+    /// Verify a component of others, show what it wants, and add it to the configuration
+    Add(AddArgs),
+    /// Replace the component of a consumer by another release, and show how they differ
+    Upgrade(UpgradeArgs),
+    /// Remove a consumer that was added
+    Remove(RemoveArgs),
     /// Sign a component with the private key of its publisher
     Sign(SignArgs),
     /// Run the tests of a consumer, or reproduce a crash from its crash report

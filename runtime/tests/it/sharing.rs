@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod enforcement;
+mod files;
 mod keys;
 
 use std::fs;
@@ -34,11 +35,17 @@ fn sign(home: &Path, file: &str, name: &str) {
 
 /// Returns a test component with a section without meaning, so that there are different files with the same behaviour.
 fn variant(component_name: &str, number: u32) -> Vec<u8> {
+    with_section(component_name, &format!("variant-{number}"), "")
+}
+
+/// Returns a test component with one more custom section, short enough for lengths of one byte.
+fn with_section(component_name: &str, name: &str, content: &str) -> Vec<u8> {
     let mut bytes = fs::read(component(component_name)).unwrap();
-    let name = format!("variant-{number}");
-    let length = u8::try_from(1 + name.len()).unwrap();
+    let length = u8::try_from(1 + name.len() + content.len()).unwrap();
+    assert!(length < 128);
     bytes.extend([0, length, u8::try_from(name.len()).unwrap()]);
     bytes.extend(name.as_bytes());
+    bytes.extend(content.as_bytes());
     bytes
 }
 
@@ -63,8 +70,11 @@ fn refused(home: &Path, texts: &[&str]) {
     }
 }
 
-/// Creates a folder with these trusted keys: each a publisher, its keys and its revoked keys.
-fn write_config(home: &Path, trusted: &[(&str, &[&str], &[&str])]) {
+/// A publisher, its keys and its revoked keys.
+type TrustedPublisher<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
+
+/// Writes a configuration with a consumer `it` and these trusted keys.
+fn write_config(home: &Path, trusted: &[TrustedPublisher<'_>]) {
     let list = |keys: &[&str]| keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(", ");
     let keys = trusted.iter().map(|(name, keys, revoked)| {
         format!("[trusted_keys.{name}]\nkeys = [{}]\nrevoked = [{}]\n", list(keys), list(revoked))

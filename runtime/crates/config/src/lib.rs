@@ -92,6 +92,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// The keys whose signatures make components acceptable, by publisher. Default: none.
     pub trusted_keys: TrustedKeys,
+    /// The TOML file, or where it would be.
+    pub toml_file: PathBuf,
     /// The lock file: beside the TOML file, with its name and the ending `.lock`. It need not exist.
     pub lock_file: PathBuf,
     /// The places that no folder granted to a component may reach.
@@ -205,7 +207,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
     let document = loader.layers.document.clone();
     let enabled_place = enabled.place;
     let settings = Vec::new();
-    let lock_file = loader.layers.lock_file();
+    let (toml_file, lock_file) = (loader.layers.toml_file(), loader.layers.lock_file());
     let files = loader.layers.watched_files();
     Config {
         exchange,
@@ -221,6 +223,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
         websocket,
         proxy,
         trusted_keys,
+        toml_file,
         lock_file,
         protected,
         settings,

@@ -27,13 +27,12 @@ struct Change {
 
 impl Changes {
     /// Writes the new content of a file next to it. An existing file keeps its permissions; a new one gets `mode`. A
-    /// symbolic link stays, and the file that it leads to is replaced.
+    /// symbolic link is replaced itself, and not the file that it leads to.
     ///
     /// # Errors
     /// When the folder cannot be written.
     pub(super) fn stage(&mut self, path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        let change = Change::stage(&path, bytes, mode).with_context(|| format!("writing {}", path.display()))?;
+        let change = Change::stage(path, bytes, mode).with_context(|| format!("writing {}", path.display()))?;
         self.0.push(change);
         Ok(())
     }

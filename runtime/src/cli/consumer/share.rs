@@ -1,8 +1,10 @@
-//! `klines consumer sign`: the command for publishers.
+//! `klines consumer sign`, `add`, `upgrade` and `remove`: the commands for components of others.
 
 use std::path::PathBuf;
 
 use clap::Args;
+use klines_config::{Flags, Sources};
+use klines_sharing::digest::Digest;
 
 /// Where the password of a private key comes from. There is no flag for the password itself: other users could read it.
 #[derive(Args, Clone, Debug, Default)]
@@ -33,4 +35,118 @@ pub struct SignArgs {
     /// Where its password comes from.
     #[command(flatten)]
     pub password: PasswordArgs,
+}
+
+/// The configuration that a command changes.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Configuration")]
+pub struct ConfigFileArgs {
+    /// Configuration file [default: klines.toml; variable KLINES_CONFIG]. The lock file is next to it
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// File of environment variables [default: .env, if it exists]
+    #[arg(long, value_name = "PATH")]
+    pub env_file: Option<PathBuf>,
+}
+
+impl ConfigFileArgs {
+    /// Returns the sources of the configuration.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        Sources::of_process(Flags::new(), self.config.clone(), self.env_file.clone())
+    }
+}
+
+/// What is demanded of a component, and granted to it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OfferArgs {
+    /// The SHA-256 that the component must have
+    #[arg(long, value_name = "SHA256")]
+    pub digest: Option<Digest>,
+    /// The publisher in [trusted_keys] whose key must have signed it [default: any; of an upgrade, the same as before]
+    #[arg(long, value_name = "NAME")]
+    pub publisher: Option<String>,
+    /// Accept exactly these bytes without a signature of a trusted key
+    #[arg(long, conflicts_with = "publisher")]
+    pub allow_unsigned: bool,
+    /// What to grant, in place of questions in the terminal: all, none, or a line of [consumers.NAME.allow]; can be
+    /// repeated
+    #[arg(long = "grant", value_name = "all|none|LINE")]
+    pub grants: Vec<String>,
+}
+
+/// `klines consumer add`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Reads the component and its signature (COMPONENT.minisig) once, verifies them with the keys in [trusted_keys], shows what \
+the component asks for, and asks what to grant. Then it copies the component to the plugins folder and writes klines.toml \
+and klines.lock, which `klines check` and `klines run` obey.
+
+Exit codes: 0 added, 1 not added, and nothing was changed; the reason is printed, 78 configuration refused.
+
+Examples:
+  klines consumer add demo.wasm
+  klines consumer add demo.wasm --publisher acme --grant 'env = \"TZ\"'")]
+pub struct AddArgs {
+    /// Component to add
+    #[arg(value_name = "COMPONENT")]
+    pub source: PathBuf,
+    /// Name of the consumer [default: the name of the file without .wasm]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// What is demanded and granted.
+    #[command(flatten)]
+    pub offer: OfferArgs,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigFileArgs,
+}
+
+/// `klines consumer upgrade`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Shows how the release, the bytes, the signature and the wants differ from what was accepted, and asks about what it wants \
+in addition. A run that goes on takes the new component over. A consumer that is not locked is locked by this. Without \
+another component, what the configuration grants by now is accepted.
+
+Exit codes: 0 upgraded, or nothing to do, 1 not upgraded, and nothing was changed; the reason is printed, 78 \
+configuration refused.
+
+Examples:
+  klines consumer upgrade demo demo-1.3.0.wasm
+  klines consumer upgrade demo demo-1.2.0.wasm --yes     # a downgrade")]
+pub struct UpgradeArgs {
+    /// Name of the consumer
+    pub name: String,
+    /// New component [default: the file that it was added from]
+    #[arg(value_name = "COMPONENT")]
+    pub source: Option<PathBuf>,
+    /// Accept without a question an older release, one without the signature that the present one has, and grants that
+    /// were changed by hand
+    #[arg(long)]
+    pub yes: bool,
+    /// What is demanded and granted.
+    #[command(flatten)]
+    pub offer: OfferArgs,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigFileArgs,
+}
+
+/// `klines consumer remove`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Removes the consumer from klines.toml and klines.lock, and its component. Its state, dead letters and crash reports stay; \
+their files are printed.
+
+Exit codes: 0 removed, 1 not removed; the reason is printed, 78 configuration refused.
+
+Example:
+  klines consumer remove demo")]
+pub struct RemoveArgs {
+    /// Name of the consumer
+    pub name: String,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigFileArgs,
 }

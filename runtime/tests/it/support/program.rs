@@ -151,6 +151,12 @@ impl Invocation {
         self
     }
 
+    /// Adds arguments that may have blanks.
+    pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
+        self.0.args(arguments);
+        self
+    }
+
     /// Reads this file as standard input.
     pub fn reading(mut self, file: &Path) -> Self {
         self.0.stdin(std::fs::File::open(file).unwrap());

@@ -19,7 +19,10 @@ fn new_key() -> (PublicKey, SigningKey) {
     (keys.public.clone(), SigningKey::unlock(&keys.private_file, &password).unwrap())
 }
 
-fn trust(keys: &[(&str, &[&PublicKey], &[&PublicKey])]) -> TrustedKeys {
+/// A publisher, its keys and its revoked keys.
+type Keys<'a> = (&'a str, &'a [&'a PublicKey], &'a [&'a PublicKey]);
+
+fn trust(keys: &[Keys<'_>]) -> TrustedKeys {
     let owned = |keys: &[&PublicKey]| keys.iter().map(|key| (*key).clone()).collect();
     let publishers = keys
         .iter()

@@ -1,0 +1,126 @@
+//! A component that is offered: its bytes were read once, its digest and signature are verified, and these bytes are
+//! compiled. None of its code has run.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use klines_authoring::tools::cache_of_process;
+use klines_domain::sanitize::sanitize;
+use klines_sharing::digest::Digest;
+use klines_sharing::lock::Signed;
+use klines_sharing::signature::Signature;
+use klines_sharing::trust::{TrustError, TrustedKeys};
+use klines_system::limits::Limits;
+use klines_wasm::component::Component;
+use klines_wasm::component_loader::ComponentFile;
+
+use super::sign::SIGNATURE_ENDING;
+use super::source::{Fetched, fetch};
+use crate::app::wiring::compiling;
+
+/// What an operator demands of a component.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Demands<'a> {
+    /// Its digest.
+    pub(super) digest: Option<&'a Digest>,
+    /// Its publisher.
+    pub(super) publisher: Option<&'a str>,
+    /// Whether it may be without a signature of a trusted key.
+    pub(super) allow_unsigned: bool,
+    /// Its limits.
+    pub(super) limits: &'a Limits,
+}
+
+/// A component that fulfils the demands.
+pub(super) struct Offer {
+    /// Its bytes.
+    pub(super) file: ComponentFile,
+    /// The digest of the bytes.
+    pub(super) digest: Digest,
+    /// Who has signed it; `None` if it was accepted without that.
+    pub(super) signed: Option<Signed>,
+    /// The compiled component.
+    pub(super) component: Arc<Component>,
+}
+
+impl Offer {
+    /// Reads, verifies and compiles a component.
+    ///
+    /// # Errors
+    /// When it does not fulfil the demands, or is no component.
+    pub(super) fn take(source: &Path, demands: Demands<'_>, trusted: &TrustedKeys) -> anyhow::Result<Self> {
+        let Fetched { file, signature } = fetch(source)?;
+        let shown = source.display();
+        let digest = Digest::of(&file.bytes);
+        if let Some(wanted) = demands.digest.filter(|wanted| **wanted != digest) {
+            bail!("{shown}: it has {digest}, and {wanted} was demanded: it is another file, or was changed");
+        }
+        let signed = verify(source, &file.bytes, signature.as_deref(), demands, trusted)?;
+        let components = compiling::for_an_author(cache_of_process().as_deref())?;
+        let component = components.from_untrusted(&file, demands.limits).with_context(|| shown.to_string())?;
+        Ok(Self { file, digest, signed, component })
+    }
+
+    /// Returns the version that its manifest names.
+    pub(super) fn release(&self) -> Option<String> {
+        let manifest = self.component.wants().manifest.as_ref()?;
+        Some(manifest.version.clone()).filter(|version| !version.is_empty())
+    }
+
+    /// Describes it for people.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| {
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(text, "{name:<12}{}", sanitize(value, usize::MAX));
+        };
+        if let Some(manifest) = &self.component.wants().manifest {
+            line("manifest", &format!("{} {}: {}", manifest.name, manifest.version, manifest.description));
+        }
+        line("digest", &self.digest.to_string());
+        line("signed", &signer(self.signed.as_ref()));
+        line("contract", &self.component.contract());
+        text
+    }
+}
+
+/// Describes who has signed a component.
+pub(super) fn signer(signed: Option<&Signed>) -> String {
+    match signed {
+        Some(Signed { signer, signature }) => {
+            format!("by {} with the key {} ({})", signer.publisher, signer.key.id(), signature.comment())
+        }
+        None => "no: nothing says whose it is".to_owned(),
+    }
+}
+
+fn verify(
+    source: &Path,
+    bytes: &[u8],
+    signature: Option<&str>,
+    demands: Demands<'_>,
+    trusted: &TrustedKeys,
+) -> anyhow::Result<Option<Signed>> {
+    let shown = source.display();
+    let unsigned = "accept exactly these bytes with --allow-unsigned";
+    let Some(text) = signature else {
+        if demands.allow_unsigned {
+            return Ok(None);
+        }
+        bail!("{shown}: it has no signature ({shown}{SIGNATURE_ENDING}): ask its publisher for one, or {unsigned}");
+    };
+    let signature = Signature::parse(text).with_context(|| format!("{shown}{SIGNATURE_ENDING}"))?;
+    match trusted.signer(&signature, bytes) {
+        Ok(signer) => {
+            if let Some(wanted) = demands.publisher.filter(|wanted| *wanted != signer.publisher) {
+                bail!("{shown}: it is signed by `{}`, and a component of `{wanted}` is expected", signer.publisher);
+            }
+            Ok(Some(Signed { signer, signature }))
+        }
+        Err(TrustError::Unknown(_)) if demands.allow_unsigned => Ok(None),
+        Err(error @ TrustError::Unknown(_)) => bail!("{shown}: {error}: expected {}; or {unsigned}", error.fix()),
+        Err(error) => bail!("{shown}: {error}: expected {}", error.fix()),
+    }
+}

@@ -1,0 +1,200 @@
+//! `klines consumer upgrade`: another release of a component, of the same publisher. What differs is shown, and what it
+//! asks for in addition is decided before anything is written.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use klines_config::consumers::{Component as Source, Consumer};
+use klines_domain::sanitize::sanitize;
+use klines_sharing::lock::LockEntry;
+use klines_wasm::component_loader::{Links, read};
+use klines_wasm::grants::Grants;
+use klines_wasm::manifest::{Missing, Wants};
+
+use super::add::{entry, show_wants};
+use super::candidate::Configuration;
+use super::choice::{self, confirm};
+use super::files::{Changes, PUBLIC};
+use super::offer::{Demands, Offer, signer};
+use super::source;
+use crate::app::output;
+use crate::app::wiring::grants;
+use crate::cli::UpgradeArgs;
+
+/// Replaces the component of a consumer.
+///
+/// # Errors
+/// When the component is not accepted, or nothing can be written. Nothing is changed then.
+pub fn upgrade(args: &UpgradeArgs) -> anyhow::Result<ExitCode> {
+    let mut to = Configuration::read(&args.config)?;
+    let (consumer, path) = consumer(&to, &args.name)?;
+    let accepted = to.lock.0.get(&args.name).cloned();
+    let from = source_of(args, &to, accepted.as_ref())?;
+    let offer = Offer::take(&from, demands(args, &consumer, accepted.as_ref()), &to.config.trusted_keys)?;
+    let present = grants::of(&consumer.allow);
+    let wants = Change::of(&path, &consumer, &offer, &present);
+    let edited_by_hand = accepted.as_ref().map_or(Vec::new(), |entry| {
+        let now = grants::lines(&consumer.allow, to.folder());
+        let signed = |sign: &str, these: &[String], others: &[String]| -> Vec<String> {
+            these.iter().filter(|line| !others.contains(line)).map(|line| format!("{sign} {line}")).collect()
+        };
+        [signed("+", &now, &entry.grants), signed("-", &entry.grants, &now)].concat()
+    });
+    output::eprint(differences(&args.name, accepted.as_ref(), &offer).trim_end());
+    wants.show();
+    agree(args, accepted.as_ref(), &offer, &edited_by_hand)?;
+    let granted = choice::grants(&wants.to_decide, &args.offer.grants)?;
+    to.document.grant(&args.name, &granted)?;
+    let component = to.written(&path)?;
+    let entry = entry(&to, &args.name, source::written(&from, to.folder())?, &offer, &component)?;
+    if accepted.as_ref() == Some(&entry) && fs::read(&path).is_ok_and(|bytes| bytes == offer.file.bytes) {
+        output::print(&format!("{}: this is what was accepted; nothing is changed\n", args.name))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    to.lock.0.insert(args.name.clone(), entry);
+    let mut changes = Changes::default();
+    to.stage(&mut changes)?;
+    // Last, so that a run that notices the new file finds its entry.
+    changes.stage(&path, &offer.file.bytes, PUBLIC)?;
+    changes.commit()?;
+    let mut text = format!("{} is now {}\n", args.name, offer.digest);
+    granted.iter().for_each(|granted| text.push_str(&format!("granted {}\n", granted.line())));
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn consumer(to: &Configuration, name: &str) -> anyhow::Result<(Consumer, PathBuf)> {
+    let found = to.config.consumers.iter().find(|consumer| consumer.name == name);
+    let found = found.with_context(|| format!("no consumer `{}` is enabled", sanitize(name, 64)))?;
+    match &found.component {
+        Source::File(path) => Ok((found.clone(), path.clone())),
+        _ => bail!("`{name}` is part of klines: it is upgraded with klines"),
+    }
+}
+
+fn source_of(args: &UpgradeArgs, to: &Configuration, accepted: Option<&LockEntry>) -> anyhow::Result<PathBuf> {
+    match (&args.source, accepted) {
+        (Some(source), _) => Ok(source.clone()),
+        (None, Some(entry)) => Ok(source::of_entry(&entry.source, to.folder())),
+        (None, None) => {
+            bail!("`{0}` is not locked: name the component with `klines consumer upgrade {0} FILE`", args.name)
+        }
+    }
+}
+
+fn demands<'a>(args: &'a UpgradeArgs, consumer: &'a Consumer, accepted: Option<&'a LockEntry>) -> Demands<'a> {
+    let publisher = accepted.and_then(|entry| entry.signed.as_ref()).map(|signed| signed.signer.publisher.as_str());
+    Demands {
+        digest: args.offer.digest.as_ref(),
+        publisher: args.offer.publisher.as_deref().or(publisher),
+        allow_unsigned: args.offer.allow_unsigned,
+        limits: &consumer.limits,
+    }
+}
+
+/// How the wants of a new release differ from those of the present one.
+struct Change {
+    /// What it asks for in addition.
+    more: Vec<Missing>,
+    /// What it no longer asks for.
+    less: Vec<Missing>,
+    /// What it asks for in addition and is not granted yet.
+    to_decide: Vec<Missing>,
+}
+
+impl Change {
+    /// Compares with the component that is there now. If that cannot be read, everything counts as more.
+    fn of(path: &Path, consumer: &Consumer, offer: &Offer, present: &Grants) -> Self {
+        let old = read(path, consumer.limits.component_size, Links::Follow).ok();
+        let old = old.and_then(|file| Wants::of(&file.bytes).ok());
+        let old = old.map_or(Vec::new(), |wants| wants.missing(&Grants::default()));
+        let wants = offer.component.wants();
+        let new = wants.missing(&Grants::default());
+        let (granted, _) = wants.narrow(present);
+        let not_in = |these: &[Missing], others: &[Missing]| -> Vec<Missing> {
+            these.iter().filter(|want| !others.contains(want)).cloned().collect()
+        };
+        let (more, less) = (not_in(&new, &old), not_in(&old, &new));
+        let missing = wants.missing(&granted).into_iter();
+        let to_decide = missing.filter(|missing| !old.iter().any(|old| old == missing)).collect();
+        Self { more, less, to_decide }
+    }
+
+    fn show(&self) {
+        for (wants, what) in [(&self.more, "wants more"), (&self.less, "no longer wants")] {
+            for want in wants {
+                output::eprint(&format!("  {what:<16}{}", sanitize(&want.what, usize::MAX)));
+            }
+        }
+        if self.more.is_empty() && self.less.is_empty() {
+            output::eprint("  wants           the same");
+        } else if !self.to_decide.is_empty() {
+            show_wants(&self.to_decide);
+        }
+    }
+}
+
+fn differences(name: &str, accepted: Option<&LockEntry>, offer: &Offer) -> String {
+    let release = |release: Option<&String>| release.map_or_else(|| "of no version".to_owned(), Clone::clone);
+    let pairs = [
+        ("release", accepted.map(|entry| release(entry.release.as_ref())), release(offer.release().as_ref())),
+        ("digest", accepted.map(|entry| entry.digest.to_string()), offer.digest.to_string()),
+        ("signed", accepted.map(|entry| signer(entry.signed.as_ref())), signer(offer.signed.as_ref())),
+        ("contract", accepted.map(|entry| entry.contract.clone()), offer.component.contract()),
+    ];
+    let mut text = format!("upgrade of {name}\n");
+    for (what, old, new) in pairs {
+        let old = old.filter(|old| *old != new).map_or(String::new(), |old| format!("{old} → "));
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "  {what:<16}{}", sanitize(&format!("{old}{new}"), usize::MAX));
+    }
+    text
+}
+
+/// Asks whether to go on where a new release is worse than the present one, or the configuration was edited by hand.
+fn agree(args: &UpgradeArgs, accepted: Option<&LockEntry>, offer: &Offer, edited: &[String]) -> anyhow::Result<()> {
+    let Some(accepted) = accepted else { return Ok(()) };
+    if let (Some(old), Some(new)) = (&accepted.release, &offer.release())
+        && is_older(new, old)
+    {
+        let [old, new] = [old, new].map(|release| sanitize(release, 64));
+        confirm(&format!("{}: this is a downgrade, from {old} to {new}", args.name), args.yes)?;
+    }
+    if let (Some(signed), None) = (&accepted.signed, &offer.signed) {
+        let publisher = sanitize(&signed.signer.publisher, 64);
+        confirm(
+            &format!("{}: what was accepted is signed by {publisher}, and this is not signed", args.name),
+            args.yes,
+        )?;
+    }
+    if !edited.is_empty() {
+        let lines = sanitize(&edited.join("; "), usize::MAX);
+        confirm(&format!("{}: its grants were changed since they were accepted: {lines}", args.name), args.yes)?;
+    }
+    Ok(())
+}
+
+/// Returns whether a version is older than another, by their first three numbers. Versions of another form are not
+/// compared.
+fn is_older(new: &str, old: &str) -> bool {
+    let numbers = |version: &str| -> Option<Vec<u64>> {
+        let core = version.split(['-', '+']).next()?;
+        core.split('.').map(|number| number.parse().ok()).collect()
+    };
+    matches!((numbers(new), numbers(old)), (Some(new), Some(old)) if new < old)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(is_older("1.9.0", "1.10.0") && is_older("0.9", "1.0.0") && is_older("1.0.0-rc.1", "1.0.1"));
+        assert!(!is_older("1.10.0", "1.9.0") && !is_older("1.0.0", "1.0.0"));
+        assert!(!is_older("yesterday", "1.0.0") && !is_older("1.0.0", ""));
+    }
+}

@@ -20,7 +20,7 @@ use klines_wasm::component::Component;
 use klines_wasm::component_loader::{ComponentFile, Components, Links, read};
 use tracing::{info, warn};
 
-use super::locks::{LockState, Trust};
+use super::locks::{LockState, NotAccepted, Trust};
 use super::wiring::FromFile;
 
 /// The interval between checks of the files. A file counts as completely written when two checks in a row find the same
@@ -190,7 +190,10 @@ impl Reloader {
         let locks = lock(&self.trust).clone().read();
         let candidate = &one.file.candidate;
         let loaded = locks.load(candidate, file, &self.components);
-        let (component, state) = loaded.map_err(|error| format!("{error}; expected {}", error.expected()))?;
+        let (component, state) = loaded.map_err(|error| match &error {
+            NotAccepted::Component(error) => error.to_string(),
+            NotAccepted::Lock { fix, .. } => format!("{error}; expected {fix}"),
+        })?;
         if state == LockState::Unlocked && one.file.lock != LockState::Unlocked {
             return Err(locks.without_entry(&candidate.name).to_string());
         }

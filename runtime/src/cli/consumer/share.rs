@@ -63,7 +63,7 @@ pub struct OfferArgs {
     /// The SHA-256 that the component must have
     #[arg(long, value_name = "SHA256")]
     pub digest: Option<Digest>,
-    /// The publisher in [trusted_keys] whose key must have signed it [default: any; of an upgrade, the same as before]
+    /// The publisher in `trusted_keys` whose key must have signed it [default: any; of an upgrade, the same as before]
     #[arg(long, value_name = "NAME")]
     pub publisher: Option<String>,
     /// Accept exactly these bytes without a signature of a trusted key

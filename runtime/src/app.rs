@@ -80,15 +80,7 @@ pub fn main() -> ExitCode {
         Command::Fetch(args) => configured(args.sources(), |config| fetch::fetch(&config, &args)),
         Command::Store(command) => store::command(&command),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
-        Command::Consumer(ConsumerCommand::New(args)) => new::new(&args),
-        Command::Consumer(ConsumerCommand::Build(args)) => build::build(&args),
-        Command::Consumer(ConsumerCommand::Check(args)) => consumer_check::consumer_check(&args),
-        Command::Consumer(ConsumerCommand::List(args)) => operate::list(&args),
-        Command::Consumer(ConsumerCommand::Logs(args)) => operate::logs(&args),
-        Command::Consumer(ConsumerCommand::Pause(args)) => operate::order(&args, |name| Op::Pause { name }),
-        Command::Consumer(ConsumerCommand::Resume(args)) => operate::order(&args, |name| Op::Resume { name }),
-        Command::Consumer(ConsumerCommand::Reload(args)) => operate::order(&args, |name| Op::Reload { name }),
-        Command::Consumer(ConsumerCommand::Test(args)) => consumer_test::test(&args),
+        Command::Consumer(command) => consumer(&command),
         Command::Reload(args) => operate::reload(&args),
         Command::Tail(args) => tail::tail(&args),
         Command::Top(args) => top::top(&args),
@@ -97,12 +89,7 @@ pub fn main() -> ExitCode {
             Some(file) => share::sign::generate(file, &args),
             None => keygen::keygen(&args),
         },
-        Command::Consumer(ConsumerCommand::Add(args)) => share::add::add(&args),
-        Command::Consumer(ConsumerCommand::Upgrade(args)) => share::upgrade::upgrade(&args),
-        Command::Consumer(ConsumerCommand::Remove(args)) => share::remove::remove(&args),
-        Command::Consumer(ConsumerCommand::Sign(args)) => share::sign::sign(&args),
         Command::Tls(TlsCommand::SelfSigned(args)) => self_signed::self_signed(&args),
-        Command::Consumer(ConsumerCommand::Inspect(args)) => inspect::inspect(&args),
         Command::Config(ConfigCommand::Show(args)) => configured(args.flags.sources(), |config| {
             output::print(&if args.json { format!("{:#}\n", config.show_json()) } else { config.show() })?;
             Ok(ExitCode::SUCCESS)
@@ -118,6 +105,26 @@ pub fn main() -> ExitCode {
         tracing::debug!(%error, "core dumps could not be disabled");
     }
     outcome.unwrap_or_else(failed)
+}
+
+/// Runs a command on consumers.
+fn consumer(command: &ConsumerCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ConsumerCommand::New(args) => new::new(args),
+        ConsumerCommand::Build(args) => build::build(args),
+        ConsumerCommand::Check(args) => consumer_check::consumer_check(args),
+        ConsumerCommand::List(args) => operate::list(args),
+        ConsumerCommand::Logs(args) => operate::logs(args),
+        ConsumerCommand::Pause(args) => operate::order(args, |name| Op::Pause { name }),
+        ConsumerCommand::Resume(args) => operate::order(args, |name| Op::Resume { name }),
+        ConsumerCommand::Reload(args) => operate::order(args, |name| Op::Reload { name }),
+        ConsumerCommand::Test(args) => consumer_test::test(args),
+        ConsumerCommand::Add(args) => share::add::add(args),
+        ConsumerCommand::Upgrade(args) => share::upgrade::upgrade(args),
+        ConsumerCommand::Remove(args) => share::remove::remove(args),
+        ConsumerCommand::Sign(args) => share::sign::sign(args),
+        ConsumerCommand::Inspect(args) => inspect::inspect(args),
+    }
 }
 
 /// Reports an error and returns its exit code.

@@ -204,11 +204,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
     guard::check(loader, &granted, &enabled.names);
     let protected = Arc::new(loader.protected.clone());
     let proxy = Proxy::read(loader);
-    let document = loader.layers.document.clone();
-    let enabled_place = enabled.place;
-    let settings = Vec::new();
     let (toml_file, lock_file) = (loader.layers.toml_file(), loader.layers.lock_file());
-    let files = loader.layers.watched_files();
     Config {
         exchange,
         klines,
@@ -226,10 +222,10 @@ fn read(loader: &mut Loader<'_>) -> Config {
         toml_file,
         lock_file,
         protected,
-        settings,
-        document,
-        enabled_place,
-        files,
+        settings: Vec::new(),
+        document: loader.layers.document.clone(),
+        enabled_place: enabled.place,
+        files: loader.layers.watched_files(),
     }
 }
 

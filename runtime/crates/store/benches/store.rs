@@ -195,6 +195,20 @@ fn query(series: SeriesId, limit: usize) -> Query {
     Query { series: (*series).clone(), from: 0, to: i64::MAX, limit, side: Side::Newest }
 }
 
+/// Opens a store again and begins a run. Returns how long each took.
+fn again(path: &Path, symbols: u64) -> (Duration, Duration) {
+    let began = Instant::now();
+    let mut writer = Writer::open(path, "live", Limits::none()).unwrap();
+    let opened = began.elapsed();
+    let began = Instant::now();
+    // What is unfinished of the last 15 minutes is read, because these windows are shorter than a minute.
+    let left = writer.begin_run(1, HORIZON).unwrap();
+    let begun = began.elapsed();
+    assert_eq!(left.last.len() as u64, symbols);
+    writer.close().unwrap();
+    (opened, begun)
+}
+
 /// Writes ticks of all symbols. Returns how long appending took.
 fn fill(markets: &mut [Market], hours: i64, mut append: impl FnMut(&[Arc<Kline>])) -> Duration {
     let mut took = Duration::ZERO;
@@ -226,17 +240,7 @@ fn main() {
     });
     // As after `kill -9`: the log stays as it is.
     drop(writer);
-    let began = Instant::now();
-    let writer = Writer::open(&path, "live", Limits::none()).unwrap();
-    let opened = began.elapsed();
-    writer.close().unwrap();
-    // What is unfinished of the last 15 minutes is read, because these windows are shorter than a minute.
-    let mut writer = Writer::open(&path, "live", Limits::none()).unwrap();
-    let began = Instant::now();
-    let left = writer.begin_run(1, HORIZON).unwrap();
-    let begun = began.elapsed();
-    assert_eq!(left.last.len() as u64, symbols);
-    writer.close().unwrap();
+    let (opened, begun) = again(&path, symbols);
 
     let mut rows = Rows::open(&other.path().join("rows.db"));
     let rows_took = fill(&mut markets(), hours, |tick| rows.append(tick));

@@ -97,7 +97,9 @@ fn a_new_version_is_refused_a_folder_below_a_link_to_data_dir() {
     let home = home(
         "hostile",
         "[consumers.it.allow]\ndirs = [{ host = \"a/out\", guest = \"/out\", write = true }]\n\
-         [consumers.it.settings]\nmode = \"mark\"\n",
+         [consumers.it.settings]\nmode = \"mark\"\n\
+         # A call that a busy machine holds up must not end the instance: the next one would be refused, too.\n\
+         [consumers.it.limits]\ncall = \"60s\"\n",
     );
     let mark = home.path().join("a/out/mark");
     let run = klines(home.path(), RUN).with("LOG_FORMAT", "json").start();

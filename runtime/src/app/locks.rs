@@ -2,7 +2,8 @@
 //! then compiled. A consumer without an entry runs as it is, and is shown as `unlocked`.
 
 use std::fmt;
-use std::io::ErrorKind;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +21,9 @@ use klines_wasm::component_loader::{ComponentFile, Components};
 use super::wiring::grants;
 
 /// What is known of the origin of a component.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// The later ones say more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockState {
     /// The lock file has no entry: whatever is in the file runs.
     Unlocked,
@@ -107,7 +110,7 @@ impl Trust {
     /// Reads the lock file; an absent one has no entries.
     #[must_use]
     pub fn read(&self) -> Locks {
-        let lock = match read_text(&self.file) {
+        let lock = match read(&self.file) {
             Ok(text) => LockFile::parse(&text).map_err(|error| error.to_string()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(LockFile::default()),
             Err(error) => Err(format!("it cannot be read: {error}")),
@@ -139,8 +142,8 @@ impl Locks {
         match &self.lock {
             Ok(lock) => Ok(lock.0.get(name)),
             Err(problem) => {
-                let fix = "the lock file that `klines consumer add` has written, or none";
-                Err(self.refusal(problem.clone(), fix.to_owned()))
+                let fix = "the lock file as `klines consumer add` has written it, such as that of a backup";
+                Err(self.refusal(format!("the lock file is of no use: {problem}"), fix.to_owned()))
             }
         }
     }
@@ -183,10 +186,27 @@ impl Locks {
         NotAccepted::Lock { file: self.trust.file.clone(), problem, fix }
     }
 
-    /// Returns the refusal of a new version of a consumer that had an entry when it was started.
-    #[must_use]
-    pub fn without_entry(&self, name: &str) -> NotAccepted {
-        let problem = format!("the lock file no longer has the entry of `{name}`");
-        self.refusal(problem, "the lock file with its entry, or a restart without it".to_owned())
+    /// Compares what is known of a new version of a consumer with what was known of the version before, in the same run.
+    ///
+    /// # Errors
+    /// [`NotAccepted`] if it is less: a mistake with the lock file must not run other bytes unnoticed.
+    pub fn keeps(&self, name: &str, before: Option<LockState>, now: LockState) -> Result<(), NotAccepted> {
+        if before.is_none_or(|before| now >= before) {
+            return Ok(());
+        }
+        let what = if now == LockState::Unlocked { "entry" } else { "signature" };
+        let problem = format!("the lock file no longer has the {what} of `{name}`");
+        Err(self.refusal(problem, format!("the lock file with that {what}, or a restart without it")))
+    }
+}
+
+/// Reads a lock file. A link to nothing is an error: it is no decision to have no lock file.
+fn read(path: &Path) -> io::Result<String> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(io::Error::other("it is no file")),
+        Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_ok() => {
+            Err(io::Error::other("it is a link to nothing"))
+        }
+        _ => read_text(path),
     }
 }

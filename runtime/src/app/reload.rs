@@ -105,10 +105,10 @@ impl Reloader {
         lock(&self.watched).push(Watched { file, commander, links, tried: None, changing: None });
     }
 
-    /// Stops watching the component file of a consumer. Waits for a reload in progress.
+    /// Stops watching the component file of a consumer. Waits for a reload in progress. What is known of its origin is
+    /// remembered, in case it comes back.
     pub fn remove(&self, name: &str) {
         lock(&self.watched).retain(|watched| watched.file.candidate.name != name);
-        lock(&self.locks).remove(name);
     }
 
     /// Compares new versions with the lock file and the keys of another configuration from now on.
@@ -116,7 +116,7 @@ impl Reloader {
         *lock(&self.trust) = trust;
     }
 
-    /// Returns what is known of the origin of each running component that is a file.
+    /// Returns what is known of the origin of each component from a file that runs, or has run.
     #[must_use]
     pub fn locks(&self) -> BTreeMap<String, LockState> {
         lock(&self.locks).clone()
@@ -194,9 +194,7 @@ impl Reloader {
             NotAccepted::Component(error) => error.to_string(),
             NotAccepted::Lock { fix, .. } => format!("{error}; expected {fix}"),
         })?;
-        if state == LockState::Unlocked && one.file.lock != LockState::Unlocked {
-            return Err(locks.without_entry(&candidate.name).to_string());
-        }
+        locks.keeps(&candidate.name, Some(one.file.lock), state).map_err(|error| error.to_string())?;
         one.swap(component)?;
         one.file.lock = state;
         lock(&self.locks).insert(one.file.candidate.name.clone(), state);

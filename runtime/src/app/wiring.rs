@@ -16,7 +16,7 @@ use anyhow::Context;
 use klines_config::consumers::{Component as Source, Consumer, OnError as Configured};
 use klines_config::exchange::Symbols;
 use klines_config::native::Native;
-use klines_config::{Config, Finding, Report};
+use klines_config::{Config, Finding, Report, Severity};
 use klines_delivery::catalog::Catalog;
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::earlier::EarlierSlot;
@@ -38,7 +38,7 @@ use klines_wasm::component_loader::Components;
 pub use self::sandboxed::FromFile;
 use self::sandboxed::Shared;
 use self::validation::PendingValidation;
-use super::locks::{NotAccepted, Trust};
+use super::locks::{LockState, NotAccepted, Trust};
 use super::output;
 use crate::cli::EXIT_FAILED;
 
@@ -164,6 +164,7 @@ fn prepare_consumers(
             }
             Source::File(path) => {
                 sandboxed::from_file(path, consumer, config, (components, &locks), shared).map(|file| {
+                    report.merge(unlocked(config, &file));
                     let blueprint = file.blueprint.clone();
                     files.push(file);
                     blueprint
@@ -176,7 +177,8 @@ fn prepare_consumers(
                 prepared.push(PreparedConsumer::Validating(Box::new(PendingValidation::new(consumer, blueprint))));
             }
             Err(error) => {
-                report.merge(config.component_report(&consumer.name, &error.to_string(), error.expected()));
+                let (name, message) = (&consumer.name, error.to_string());
+                report.merge(config.component_report(name, Severity::Error, &message, error.expected()));
             }
         }
     }
@@ -192,6 +194,17 @@ fn prepare_consumers(
     });
     let specs = specs.collect();
     Ok(if report.is_refusal() { Err(report) } else { Ok(Consumers { specs, files, warnings: report }) })
+}
+
+/// Warns of a component that is not locked although the configuration trusts publishers: its entry may have been lost.
+fn unlocked(config: &Config, file: &FromFile) -> Report {
+    if file.lock != LockState::Unlocked || config.trusted_keys.0.is_empty() {
+        return Report::default();
+    }
+    let (name, lock) = (&file.candidate.name, config.lock_file.display());
+    let message = format!("{lock} has no entry of it: whatever is in its file runs");
+    let expected = format!("a consumer that `klines consumer upgrade {name} FILE` has locked, unless it is your own");
+    config.component_report(name, Severity::Warning, &message, &expected)
 }
 
 /// A consumer of the configuration, ready or still validating its settings.

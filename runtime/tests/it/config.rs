@@ -5,7 +5,7 @@ use std::path::Path;
 use klines_config::consumers::{Component, Directory, Shipped};
 use klines_config::exchange::Symbols;
 use klines_config::log::{Format, Level};
-use klines_config::{Config, Finding, Reads, Report, Sources, load};
+use klines_config::{Config, Finding, Reads, Report, Severity, Sources, load};
 use klines_domain::aggregator::{Fill, Open};
 use klines_system::limits::Limits;
 use tempfile::TempDir;
@@ -301,7 +301,7 @@ fn problems_in_the_settings_of_a_consumer_get_their_place() {
     let absent = Finding { path: "format", message: "is missing", expected: "text or json" };
     let mut report = config.settings_report("console", [finding, absent]);
     report.merge(config.settings_report("jsonl", [absent]));
-    report.merge(config.component_report("jsonl", "not a component", "a component of klines:consumer@1"));
+    report.merge(config.component_report("jsonl", Severity::Error, "not a component", "one of klines:consumer@1"));
     let places: Vec<String> = report.sorted().iter().map(|diagnostic| diagnostic.place.to_string()).collect();
     assert_eq!(places, ["klines.toml:1:20", "klines.toml:2:8", "flag --consumers", "flag --consumers"]);
 }

@@ -315,13 +315,14 @@ impl Config {
         report
     }
 
-    /// Reports an error of a consumer's component, at the place that names the component.
+    /// Reports a problem of a consumer's component, at the place that names the component.
     #[must_use]
-    pub fn component_report(&self, consumer: &str, message: &str, expected: &str) -> Report {
+    pub fn component_report(&self, consumer: &str, severity: Severity, message: &str, expected: &str) -> Report {
         let place = self.place_in_file(&["consumers", consumer, "component"], 3);
         let place = place.unwrap_or_else(|| self.enabled_place.of_item(consumer));
+        let diagnostic = Diagnostic::error(place, format!("{consumer}: {message}")).expected(expected);
         let mut report = Report::default();
-        report.push(Diagnostic::error(place, format!("{consumer}: {message}")).expected(expected));
+        report.push(Diagnostic { severity, ..diagnostic });
         report
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use klines_config::consumers::{Component, Consumer};
-use klines_config::{Config, Diagnostic, Report};
+use klines_config::{Config, Diagnostic, Report, Severity};
 use klines_delivery::emit::relay::Publishers;
 use klines_delivery::manager::{Manager, Spec, Summary};
 use klines_wasm::component_loader::Components;
@@ -55,9 +55,12 @@ impl Part for Consumers {
         let reads = (self.publishers.as_ref(), past);
         match wiring::prepare_further(&further, catalog, &self.components, reads, data_dir) {
             Ok(Ok(prepared)) => {
-                let warnings = prepared.warnings.clone();
-                state.prepared = Some(prepared);
-                warnings
+                let mut report = prepared.warnings.clone();
+                report.merge(self.compare_locks(config, &prepared));
+                if !report.is_refusal() {
+                    state.prepared = Some(prepared);
+                }
+                report
             }
             Ok(Err(report)) => report,
             Err(problem) => {
@@ -113,6 +116,20 @@ impl Consumers {
         let (manager, components, reloader) = (manager.clone(), components.clone(), reloader.clone());
         let state = Mutex::new(State { running: config.consumers.clone(), prepared: None });
         Self { manager, components, reloader, publishers, observed: observed.clone(), state }
+    }
+
+    /// Refuses consumers of which the lock file says less than when they were started in this run.
+    fn compare_locks(&self, config: &Config, prepared: &wiring::Consumers) -> Report {
+        let (before, locks) = (self.reloader.locks(), Trust::of(config).read());
+        let mut report = Report::default();
+        for file in &prepared.files {
+            let name = &file.candidate.name;
+            if let Err(refusal) = locks.keeps(name, before.get(name).copied(), file.lock) {
+                let (message, expected) = (refusal.to_string(), refusal.expected().to_owned());
+                report.merge(config.component_report(name, Severity::Error, &message, &expected));
+            }
+        }
+        report
     }
 
     /// Locks the state. A poisoned lock is safe: what was prepared is prepared again.

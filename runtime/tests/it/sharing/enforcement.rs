@@ -94,7 +94,11 @@ fn a_lock_file_that_was_edited_is_refused() {
     fs::write(home.path().join("klines.lock"), original.replace("version = 1", "version = 9")).unwrap();
     refused(home.path(), &["it has version 9, and this klines reads version 1", "(klines.lock)"]);
     fs::write(home.path().join("klines.lock"), "consumers = ").unwrap();
-    refused(home.path(), &["it cannot be read: "]);
+    refused(home.path(), &["the lock file is of no use: it cannot be read: "]);
+    fs::remove_file(home.path().join("klines.lock")).unwrap();
+    symlink("nowhere", home.path().join("klines.lock")).unwrap();
+    refused(home.path(), &["the lock file is of no use: it cannot be read: it is a link to nothing"]);
+    fs::remove_file(home.path().join("klines.lock")).unwrap();
     fs::write(home.path().join("klines.lock"), original).unwrap();
     klines(home.path(), "check").run().success();
 }
@@ -163,6 +167,17 @@ fn a_reload_takes_only_what_the_lock_file_has_accepted_by_then() {
     fs::remove_file(home.path().join("klines.lock")).unwrap();
     replace(4);
     next_refusal(&run, "the lock file no longer has the entry of `it`");
+    // Neither does it when the consumer is replaced because its section has changed.
+    let toml = fs::read_to_string(home.path().join("klines.toml")).unwrap();
+    let changed = toml.replace("component = \"it.wasm\"\n", "component = \"it.wasm\"\nsymbols = [\"BTCUSDT\"]\n");
+    assert_ne!(changed, toml);
+    fs::write(home.path().join("klines.toml"), changed).unwrap();
+    let order = klines(home.path(), "reload").run();
+    assert_eq!(order.code(), Some(78), "{}{}", order.said.out, order.said.err);
+    assert_eq!(
+        (&listed(home.path())[0]["version"], &listed(home.path())[0]["lock"]),
+        (&version.hex().into(), &"locked".into())
+    );
     run.stop().success();
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use klines_config::Report;
+use klines_domain::sanitize::sanitize;
 
 use crate::telemetry;
 
@@ -39,7 +40,9 @@ pub fn error(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
-    eprint(&format!("error: {text}"));
+    // Names of files and texts of others can contain control characters.
+    let lines: Vec<String> = text.split('\n').map(|line| sanitize(line, usize::MAX)).collect();
+    eprint(&format!("error: {}", lines.join("\n")));
 }
 
 /// Prints the problems and warnings of a report; prints nothing if it is empty.

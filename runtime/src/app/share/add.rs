@@ -67,7 +67,8 @@ fn write(to: &mut Configuration, name: &str, source: &Path, offer: &Offer, compo
     let entry = entry(to, name, source::written(source, to.folder())?, offer, component)?;
     to.lock.0.insert(name.to_owned(), entry);
     let mut changes = Changes::default();
-    to.stage(&mut changes)?;
+    to.stage_lock(&mut changes)?;
+    to.stage_document(&mut changes)?;
     changes.commit()
 }
 

@@ -1,6 +1,6 @@
 //! The configuration, its lock file and the components of a folder, as `add`, `upgrade` and `remove` change them.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -26,6 +26,8 @@ pub(super) struct Configuration {
     pub(super) document: Document,
     /// The lock file, which is edited.
     pub(super) lock: LockFile,
+    /// The folder of both, locked against other commands that change them, until this is dropped.
+    _folder: File,
 }
 
 impl Configuration {
@@ -34,8 +36,7 @@ impl Configuration {
     /// # Errors
     /// When it is refused, or its lock file cannot be read.
     pub(super) fn read(args: &ConfigFileArgs) -> anyhow::Result<Self> {
-        let (config, _) = klines_config::load(args.sources()).map_err(Refused)?;
-        Self::of(args, config)
+        Self::of(args, || klines_config::load(args.sources()))
     }
 
     /// Reads a configuration that may have errors.
@@ -43,19 +44,22 @@ impl Configuration {
     /// # Errors
     /// When its files or its lock file cannot be read.
     pub(super) fn examine(args: &ConfigFileArgs) -> anyhow::Result<Self> {
-        let (config, _) = klines_config::examine_files(args.sources()).map_err(Refused)?;
-        Self::of(args, config)
+        Self::of(args, || klines_config::examine_files(args.sources()))
     }
 
-    fn of(args: &ConfigFileArgs, config: Config) -> anyhow::Result<Self> {
+    fn of(args: &ConfigFileArgs, read: impl Fn() -> Result<(Config, Report), Report>) -> anyhow::Result<Self> {
+        let (found, _) = read().map_err(Refused)?;
+        let folder = lock_folder(folder_of(&found))?;
+        // Another command may have changed it until then.
+        let (config, _) = read().map_err(Refused)?;
         let lock = Trust::of(&config).read().into_entries()?;
         let document = Document::read(&config.toml_file)?;
-        Ok(Self { args: args.clone(), config, document, lock })
+        Ok(Self { args: args.clone(), config, document, lock, _folder: folder })
     }
 
     /// Returns the folder of the lock file.
     pub(super) fn folder(&self) -> &Path {
-        self.config.lock_file.parent().unwrap_or(Path::new(""))
+        folder_of(&self.config)
     }
 
     /// Returns how the TOML file writes a path: relative if it is below its folder.
@@ -120,14 +124,21 @@ impl Configuration {
         })
     }
 
-    /// Adds the edited lock file and the edited TOML file to the files that are replaced. Where the operator has put a
-    /// symbolic link, the file that it leads to is replaced.
+    /// Adds the edited lock file to the files that are replaced. Where the operator has put a symbolic link, the file that it
+    /// leads to is replaced.
     ///
     /// # Errors
-    /// When their folder cannot be written.
-    pub(super) fn stage(&self, changes: &mut Changes) -> anyhow::Result<()> {
-        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        changes.stage(&real(&self.config.lock_file), self.lock.text().as_bytes(), PUBLIC)?;
+    /// When its folder cannot be written.
+    pub(super) fn stage_lock(&self, changes: &mut Changes) -> anyhow::Result<()> {
+        changes.stage(&real(&self.config.lock_file), self.lock.text().as_bytes(), PUBLIC)
+    }
+
+    /// Adds the edited TOML file to the files that are replaced, as [`stage_lock`](Self::stage_lock). What enables a consumer
+    /// is staged after its entry in the lock file, and what disables it before: an interruption leaves none without one.
+    ///
+    /// # Errors
+    /// When its folder cannot be written.
+    pub(super) fn stage_document(&self, changes: &mut Changes) -> anyhow::Result<()> {
         changes.stage(&real(self.document.path()), self.document.text().as_bytes(), PUBLIC)
     }
 
@@ -139,6 +150,31 @@ impl Configuration {
         let reports = (1..=3).map(|number| data.join("quarantine").join(format!("{name}-{number}")));
         [state, letters].into_iter().chain(reports).filter(|path| path.exists()).collect()
     }
+}
+
+/// Returns the folder of the lock file.
+fn folder_of(config: &Config) -> &Path {
+    config.lock_file.parent().unwrap_or(Path::new(""))
+}
+
+/// Locks a folder until the returned value is dropped, or the process ends.
+fn lock_folder(folder: &Path) -> anyhow::Result<File> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let shown = folder.display();
+    let opened = File::open(folder).with_context(|| shown.to_string())?;
+    match opened.try_lock() {
+        Ok(()) => Ok(opened),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "another `klines consumer` command is changing the configuration in {shown}: repeat this one when it has ended"
+            )
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {shown}")),
+    }
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Refuses a name that no consumer of a component can have.

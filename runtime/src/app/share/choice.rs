@@ -149,6 +149,7 @@ fn asked(want: &Missing) -> anyhow::Result<Vec<Granted>> {
 /// When the answer is no, or nobody can be asked.
 pub(super) fn confirm(what: &str, yes: bool) -> anyhow::Result<()> {
     if yes {
+        output::eprint(what);
         return Ok(());
     }
     if !can_ask() {

@@ -3,7 +3,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -26,7 +26,7 @@ struct Change {
 }
 
 impl Changes {
-    /// Writes the new content of a file next to it. An existing file keeps its permissions; a new one gets `mode`. A
+    /// Writes the new content of a file next to it. An existing file keeps its owner and permissions; a new one gets `mode`. A
     /// symbolic link is replaced itself, and not the file that it leads to.
     ///
     /// # Errors
@@ -65,6 +65,10 @@ impl Change {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut new = NamedTempFile::with_prefix_in(".klines-", folder)?;
         new.write_all(bytes)?;
+        if let Ok(found) = fs::metadata(path) {
+            // Such as a service's file that root edits.
+            fchown(new.as_file(), Some(found.uid()), Some(found.gid()))?;
+        }
         new.as_file().set_permissions(Permissions::from_mode(mode))?;
         new.as_file().sync_all()?;
         Ok(Self { path: path.to_path_buf(), new, before })

@@ -77,7 +77,9 @@ impl Offer {
             let _ = writeln!(text, "{name:<12}{}", sanitize(value, usize::MAX));
         };
         if let Some(manifest) = &self.component.wants().manifest {
-            line("manifest", &format!("{} {}: {}", manifest.name, manifest.version, manifest.description));
+            // Many blanks could move a text to the beginning of another line, where it looks like one of these.
+            let text = format!("{} {}: {}", manifest.name, manifest.version, manifest.description);
+            line("manifest", &text.split_whitespace().collect::<Vec<_>>().join(" "));
         }
         line("digest", &self.digest.to_string());
         line("signed", &signer(self.signed.as_ref()));

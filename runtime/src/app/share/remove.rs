@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use klines_config::consumers::{Component as Source, Consumer};
 use klines_domain::sanitize::sanitize;
 use klines_sharing::digest::Digest;
 
@@ -30,7 +31,8 @@ pub fn remove(args: &RemoveArgs) -> anyhow::Result<ExitCode> {
     to.document.remove(name);
     to.disable(name);
     let mut changes = Changes::default();
-    to.stage(&mut changes)?;
+    to.stage_document(&mut changes)?;
+    to.stage_lock(&mut changes)?;
     changes.commit()?;
     let component = to.folder().join(&entry.component);
     let mut text = format!("removed {name}\n");
@@ -53,8 +55,14 @@ fn remove_component(name: &str, path: &Path, accepted: &Digest, to: &Configurati
     let shown = path.display();
     let own = to.config.plugins_dir.join(format!("{name}.wasm"));
     let is_own = matches!((path.canonicalize(), own.canonicalize()), (Ok(path), Ok(own)) if path == own);
-    if !is_own || !fs::read(path).is_ok_and(|bytes| Digest::of(&bytes) == *accepted) {
+    let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
+    if !is_own || !is_file || !fs::read(path).is_ok_and(|bytes| Digest::of(&bytes) == *accepted) {
         return Ok(format!("kept {shown}: it is not what `klines consumer add` has put there\n"));
+    }
+    let others = to.config.consumers.iter().filter(|consumer| consumer.name != name);
+    let is_it = |consumer: &&Consumer| matches!(&consumer.component, Source::File(other) if other.canonicalize().ok() == path.canonicalize().ok());
+    if let Some(other) = others.clone().find(is_it) {
+        return Ok(format!("kept {shown}: it is the component of `{}`, too\n", other.name));
     }
     fs::remove_file(path).with_context(|| shown.to_string())?;
     Ok(format!("removed {shown}\n"))

@@ -83,7 +83,7 @@ pub fn sign(args: &SignArgs) -> anyhow::Result<ExitCode> {
         sanitize(&path.display().to_string(), usize::MAX),
         Digest::of(&file.bytes),
         key.public()?.id(),
-        signature_file.display()
+        sanitize(&signature_file.display().to_string(), usize::MAX)
     ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! Where a component and its signature come from. What is read here is not trusted yet.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -36,10 +36,13 @@ pub(super) fn fetch(source: &Path) -> anyhow::Result<Fetched> {
 }
 
 fn read_signature(path: &Path) -> anyhow::Result<Option<String>> {
-    let file = match File::open(path) {
+    match fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other.with_context(|| path.display().to_string())?,
-    };
+        // A pipe would have to be waited for.
+        Ok(found) if !found.is_file() => bail!("{}: it is no file", path.display()),
+        _ => {}
+    }
+    let file = File::open(path).with_context(|| path.display().to_string())?;
     let mut text = String::new();
     // One byte more than allowed, so that a longer one is refused as too long.
     file.take(MAX_SIGNATURE as u64 + 1).read_to_string(&mut text).with_context(|| path.display().to_string())?;

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use klines_config::consumers::{Component as Source, Consumer};
 use klines_domain::sanitize::sanitize;
-use klines_sharing::lock::LockEntry;
+use klines_sharing::digest::Digest;
+use klines_sharing::lock::{LockEntry, Signed};
 use klines_wasm::component_loader::{Links, read};
 use klines_wasm::grants::Grants;
 use klines_wasm::manifest::{Missing, Wants};
@@ -34,8 +35,11 @@ pub fn upgrade(args: &UpgradeArgs) -> anyhow::Result<ExitCode> {
     let accepted = to.lock.0.get(&args.name).cloned();
     let from = source_of(args, &to, accepted.as_ref())?;
     let offer = Offer::take(&from, demands(args, &consumer, accepted.as_ref()), &to.config.trusted_keys)?;
-    let present = grants::of(&consumer.allow);
-    let wants = Change::of(&path, &consumer, &offer, &present);
+    // What is granted is granted, whether the variable is set at the moment or not.
+    let env =
+        consumer.allow.env.iter().map(|granted| (granted.name.clone(), granted.value.clone().unwrap_or_default()));
+    let present = Grants { env: env.collect(), ..grants::of(&consumer.allow) };
+    let wants = Change::of((&path, accepted.as_ref()), &consumer, &offer, &present);
     let edited_by_hand = accepted.as_ref().map_or(Vec::new(), |entry| {
         let now = grants::lines(&consumer.allow, to.folder());
         let signed = |sign: &str, these: &[String], others: &[String]| -> Vec<String> {
@@ -45,7 +49,7 @@ pub fn upgrade(args: &UpgradeArgs) -> anyhow::Result<ExitCode> {
     });
     output::eprint(differences(&args.name, accepted.as_ref(), &offer).trim_end());
     wants.show();
-    agree(args, accepted.as_ref(), &offer, &edited_by_hand)?;
+    agree(args, accepted.as_ref(), (&offer, &wants), &edited_by_hand)?;
     let granted = choice::grants(&wants.to_decide, &args.offer.grants)?;
     to.document.grant(&args.name, &granted)?;
     let component = to.written(&path)?;
@@ -56,7 +60,8 @@ pub fn upgrade(args: &UpgradeArgs) -> anyhow::Result<ExitCode> {
     }
     to.lock.0.insert(args.name.clone(), entry);
     let mut changes = Changes::default();
-    to.stage(&mut changes)?;
+    to.stage_lock(&mut changes)?;
+    to.stage_document(&mut changes)?;
     // Last, so that a run that notices the new file finds its entry.
     changes.stage(&path, &offer.file.bytes, PUBLIC)?;
     changes.commit()?;
@@ -106,9 +111,11 @@ struct Change {
 }
 
 impl Change {
-    /// Compares with the component that is there now. If that cannot be read, everything counts as more.
-    fn of(path: &Path, consumer: &Consumer, offer: &Offer, present: &Grants) -> Self {
+    /// Compares with the component that is there now. If that cannot be read, or is not the one that was accepted, everything
+    /// counts as more.
+    fn of((path, accepted): (&Path, Option<&LockEntry>), consumer: &Consumer, offer: &Offer, present: &Grants) -> Self {
         let old = read(path, consumer.limits.component_size, Links::Follow).ok();
+        let old = old.filter(|file| accepted.is_none_or(|entry| Digest::of(&file.bytes) == entry.digest));
         let old = old.and_then(|file| Wants::of(&file.bytes).ok());
         let old = old.map_or(Vec::new(), |wants| wants.missing(&Grants::default()));
         let wants = offer.component.wants();
@@ -154,21 +161,47 @@ fn differences(name: &str, accepted: Option<&LockEntry>, offer: &Offer) -> Strin
     text
 }
 
-/// Asks whether to go on where a new release is worse than the present one, or the configuration was edited by hand.
-fn agree(args: &UpgradeArgs, accepted: Option<&LockEntry>, offer: &Offer, edited: &[String]) -> anyhow::Result<()> {
+/// Asks whether to go on where a new release may be worse than the present one, wants more and has it already, or the
+/// configuration was edited by hand.
+fn agree(
+    args: &UpgradeArgs,
+    accepted: Option<&LockEntry>,
+    (offer, wants): (&Offer, &Change),
+    edited: &[String],
+) -> anyhow::Result<()> {
     let Some(accepted) = accepted else { return Ok(()) };
-    if let (Some(old), Some(new)) = (&accepted.release, &offer.release())
-        && is_older(new, old)
-    {
-        let [old, new] = [old, new].map(|release| sanitize(release, 64));
-        confirm(&format!("{}: this is a downgrade, from {old} to {new}", args.name), args.yes)?;
+    let release = offer.release();
+    if let Some(old) = accepted.release.as_deref() {
+        let [from, to] = [old, release.as_deref().unwrap_or("no version")].map(|release| sanitize(release, 64));
+        let what = match is_older(release.as_deref(), old) {
+            Some(true) => Some("this is a downgrade"),
+            Some(false) => None,
+            None => Some("nobody can tell whether this is a downgrade"),
+        };
+        what.map_or(Ok(()), |what| confirm(&format!("{}: {what}, from {from} to {to}", args.name), args.yes))?;
     }
-    if let (Some(signed), None) = (&accepted.signed, &offer.signed) {
-        let publisher = sanitize(&signed.signer.publisher, 64);
-        confirm(
-            &format!("{}: what was accepted is signed by {publisher}, and this is not signed", args.name),
-            args.yes,
-        )?;
+    let publisher = |signed: &Signed| sanitize(&signed.signer.publisher, 64);
+    match (accepted.signed.as_ref().map(publisher), offer.signed.as_ref().map(publisher)) {
+        (Some(old), None) => {
+            let what = format!("{}: what was accepted is signed by {old}, and this is not signed", args.name);
+            confirm(&what, args.yes)?;
+        }
+        (Some(old), Some(new)) if old != new => {
+            let what = format!("{}: what was accepted is signed by {old}, and this by {new}", args.name);
+            confirm(&what, args.yes)?;
+        }
+        _ => {}
+    }
+    let granted: Vec<String> = wants
+        .more
+        .iter()
+        .filter(|want| !wants.to_decide.contains(want))
+        .map(|want| sanitize(&want.what, usize::MAX))
+        .collect();
+    if !granted.is_empty() {
+        let what =
+            format!("{}: it wants more, and the configuration grants it already: {}", args.name, granted.join("; "));
+        confirm(&what, args.yes)?;
     }
     if !edited.is_empty() {
         let lines = sanitize(&edited.join("; "), usize::MAX);
@@ -177,14 +210,18 @@ fn agree(args: &UpgradeArgs, accepted: Option<&LockEntry>, offer: &Offer, edited
     Ok(())
 }
 
-/// Returns whether a version is older than another, by their first three numbers. Versions of another form are not
-/// compared.
-fn is_older(new: &str, old: &str) -> bool {
-    let numbers = |version: &str| -> Option<Vec<u64>> {
+/// Returns whether a version is older than another one, by their numbers; with the same numbers, a pre-release is. `None` if
+/// one of them is not made of numbers.
+fn is_older(new: Option<&str>, old: &str) -> Option<bool> {
+    let parts = |version: &str| -> Option<(Vec<u64>, bool)> {
         let core = version.split(['-', '+']).next()?;
-        core.split('.').map(|number| number.parse().ok()).collect()
+        let numbers: Option<Vec<u64>> = core.split('.').map(|number| number.parse().ok()).collect();
+        Some((numbers?, !version.contains('-')))
     };
-    matches!((numbers(new), numbers(old)), (Some(new), Some(old)) if new < old)
+    if new == Some(old) {
+        return Some(false);
+    }
+    Some(parts(new?)? < parts(old)?)
 }
 
 #[cfg(test)]
@@ -193,8 +230,11 @@ mod tests {
 
     #[test]
     fn versions_are_compared_by_their_numbers() {
-        assert!(is_older("1.9.0", "1.10.0") && is_older("0.9", "1.0.0") && is_older("1.0.0-rc.1", "1.0.1"));
-        assert!(!is_older("1.10.0", "1.9.0") && !is_older("1.0.0", "1.0.0"));
-        assert!(!is_older("yesterday", "1.0.0") && !is_older("1.0.0", ""));
+        let older = [("1.9.0", "1.10.0"), ("0.9", "1.0.0"), ("1.0.0-rc.1", "1.0.1"), ("2.0.0-beta", "2.0.0")];
+        older.iter().for_each(|(new, old)| assert_eq!(is_older(Some(new), old), Some(true), "{new} after {old}"));
+        let newer = [("1.10.0", "1.9.0"), ("1.0.0", "1.0.0"), ("2.0.0", "2.0.0-beta"), ("yesterday", "yesterday")];
+        newer.iter().for_each(|(new, old)| assert_eq!(is_older(Some(new), old), Some(false), "{new} after {old}"));
+        let unknown = [None, Some("yesterday"), Some("99999999999999999999999.0.0"), Some("-5")];
+        unknown.iter().for_each(|new| assert_eq!(is_older(*new, "1.0.0"), None, "{new:?}"));
     }
 }

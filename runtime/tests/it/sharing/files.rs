@@ -184,6 +184,57 @@ fn an_upgrade_that_wants_more_shows_the_difference_and_waits() {
     sign(home.path(), &file, "acme");
     let said = run(home.path(), &["consumer", "upgrade", "demo", &file]).success();
     assert!(said.err.contains("no longer wants the variable \"LANG\""), "{}", said.err);
+    // One that wants it again does, although the old grants are still there.
+    let file = release(home.path(), "1.5.0", r#","env":["TZ"]"#);
+    sign(home.path(), &file, "acme");
+    let upgrade = ["consumer", "upgrade", "demo", &file];
+    fails(home.path(), &upgrade, &["it wants more, and the configuration grants it already: the variable \"TZ\""]);
+    let said = run(home.path(), &[&upgrade[..], &["--yes"]].concat()).success();
+    assert!(said.err.contains("the configuration grants it already"), "what is confirmed is said: {}", said.err);
+}
+
+#[test]
+fn commands_at_the_same_time_lose_nothing() {
+    let home = trusting();
+    let file = release(home.path(), "1.2.0", "");
+    sign(home.path(), &file, "acme");
+    let names = ["a", "b", "c", "d"];
+    let add = |name| run(home.path(), &["consumer", "add", &file, "--name", name, "--grant", "none"]);
+    let ended: Vec<Ended> = std::thread::scope(|scope| {
+        let running = names.map(|name| scope.spawn(move || add(name)));
+        running.into_iter().map(|running| running.join().unwrap()).collect()
+    });
+    let (mut added, busy) = (Vec::new(), "another `klines consumer` command is changing the configuration");
+    for (name, ended) in names.iter().zip(ended) {
+        match ended.code() {
+            Some(0) => added.push((*name).to_owned()),
+            _ => assert!(ended.said.err.contains(busy), "{}", ended.said.err),
+        }
+    }
+    assert!(!added.is_empty());
+    assert_eq!(lock(home.path()).0.into_keys().collect::<Vec<_>>(), added);
+    let toml = fs::read_to_string(home.path().join("klines.toml")).unwrap();
+    names.iter().for_each(|name| {
+        assert_eq!(toml.contains(&format!("[consumers.{name}]")), added.contains(&(*name).to_owned()), "{toml}");
+    });
+}
+
+#[test]
+fn a_component_of_two_consumers_stays_until_both_are_removed() {
+    let home = with_demo("", "none");
+    let toml = fs::read_to_string(home.path().join("klines.toml")).unwrap();
+    let toml = toml.replace("\"demo\"]", "\"demo\", \"twin\"]");
+    fs::write(
+        home.path().join("klines.toml"),
+        format!("{toml}\n[consumers.twin]\ncomponent = \"plugins/demo.wasm\"\n"),
+    )
+    .unwrap();
+    let said = klines(home.path(), "check").run().success();
+    let without_blanks: String = said.err.split_whitespace().collect();
+    assert!(without_blanks.contains("twin:klines.lockhasnoentryofit"), "{}", said.err);
+    let said = klines(home.path(), "consumer remove demo").run().success();
+    assert_eq!(said.out, "removed demo\nkept plugins/demo.wasm: it is the component of `twin`, too\n");
+    klines(home.path(), "check").run().success();
 }
 
 #[test]
@@ -196,6 +247,12 @@ fn an_upgrade_is_of_the_same_publisher_and_a_downgrade_is_said() {
     let upgrade = ["consumer", "upgrade", "demo", &file];
     sign(home.path(), &file, "bob");
     fails(home.path(), &upgrade, &["it is signed by `bob`, and a component of `acme` is expected"]);
+    let other = [&upgrade[..], &["--publisher", "bob"]].concat();
+    fails(
+        home.path(),
+        &other,
+        &["what was accepted is signed by acme, and this by bob; repeat the command with --yes"],
+    );
     fs::remove_file(home.path().join(format!("{file}.minisig"))).unwrap();
     fails(home.path(), &upgrade, &["it has no signature"]);
     let unsigned = [&upgrade[..], &["--allow-unsigned"]].concat();

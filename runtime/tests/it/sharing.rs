@@ -13,7 +13,7 @@ use std::path::Path;
 use klines_sharing::lock::LockFile;
 use tempfile::TempDir;
 
-use crate::support::program::{Ended, Invocation, component, folder, klines};
+use crate::support::program::{Ended, Invocation, folder, klines, with_section};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -36,17 +36,6 @@ fn sign(home: &Path, file: &str, name: &str) {
 /// Returns a test component with a section without meaning, so that there are different files with the same behaviour.
 fn variant(component_name: &str, number: u32) -> Vec<u8> {
     with_section(component_name, &format!("variant-{number}"), "")
-}
-
-/// Returns a test component with one more custom section, short enough for lengths of one byte.
-fn with_section(component_name: &str, name: &str, content: &str) -> Vec<u8> {
-    let mut bytes = fs::read(component(component_name)).unwrap();
-    let length = u8::try_from(1 + name.len() + content.len()).unwrap();
-    assert!(length < 128);
-    bytes.extend([0, length, u8::try_from(name.len()).unwrap()]);
-    bytes.extend(name.as_bytes());
-    bytes.extend(content.as_bytes());
-    bytes
 }
 
 fn lock(home: &Path) -> LockFile {

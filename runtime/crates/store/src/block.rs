@@ -104,26 +104,17 @@ impl std::fmt::Debug for Decoder {
 
 #[cfg(test)]
 mod tests {
-    use klines_domain::kline::Quality;
-
     use super::*;
 
     fn row(second: i64) -> Row {
         Row {
             start: second * 1_000,
-            revision: 0,
             sequence: second.cast_unsigned(),
-            quality: Quality::Complete,
             open: 5,
             high: 5,
             low: 5,
             close: 5,
-            volume: 0,
-            turnover: 0,
-            buy_volume: 0,
-            buy_turnover: 0,
-            trades: 0,
-            last_trade_time: 0,
+            ..Row::BLANK
         }
     }
 

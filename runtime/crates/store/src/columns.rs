@@ -219,12 +219,7 @@ mod tests {
                 high: open,
                 low: open,
                 close: open,
-                volume: 0,
-                turnover: 0,
-                buy_volume: 0,
-                buy_turnover: 0,
-                trades: 0,
-                last_trade_time: 0,
+                ..Row::BLANK
             };
             if is_flat {
                 return flat;

@@ -12,7 +12,7 @@ use crate::app::output;
 /// The keys of `allow` that a component can ask for.
 const KEYS: [&str; 4] = ["http", "dirs", "env", "secrets"];
 /// The words in entries that the operator replaces.
-const PLACEHOLDERS: [&str; 3] = ["\"HOST\"", "\"./FOLDER\"", "\"VARIABLE\""];
+const TO_REPLACE: [&str; 3] = ["\"HOST\"", "\"./FOLDER\"", "\"VARIABLE\""];
 /// The maximum length of an answer in bytes.
 const MAX_ANSWER: u64 = 4 << 10;
 
@@ -58,8 +58,8 @@ fn line_of(want: &Missing) -> String {
     format!("{} = {}", want.key, want.entry)
 }
 
-fn has_placeholder(want: &Missing) -> bool {
-    PLACEHOLDERS.iter().any(|word| want.entry.contains(word))
+fn is_incomplete(want: &Missing) -> bool {
+    TO_REPLACE.iter().any(|word| want.entry.contains(word))
 }
 
 /// Returns whether questions can be asked: people read and write.
@@ -108,7 +108,7 @@ fn of_flags(wants: &[Missing], given: &[String]) -> anyhow::Result<Vec<Granted>>
     if given.iter().any(|line| line == "all") {
         for want in wants {
             let key_is_given = granted.iter().any(|granted| granted.key == want.key);
-            match (has_placeholder(want), key_is_given) {
+            match (is_incomplete(want), key_is_given) {
                 (false, _) => granted.push(Granted::of_want(want)?),
                 (true, true) => {}
                 (true, false) => bail!(
@@ -125,7 +125,7 @@ fn of_flags(wants: &[Missing], given: &[String]) -> anyhow::Result<Vec<Granted>>
 fn asked(want: &Missing) -> anyhow::Result<Vec<Granted>> {
     output::eprint(&format!("\nit asks for {}:", sanitize(&want.what, usize::MAX)));
     output::eprint(&format!("  {}", sanitize(&line_of(want), usize::MAX)));
-    let must_choose = has_placeholder(want);
+    let must_choose = is_incomplete(want);
     loop {
         let question = if must_choose {
             "grant it? n, or the line with your words in place of the capitals: "

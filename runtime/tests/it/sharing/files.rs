@@ -7,8 +7,8 @@ use std::path::Path;
 use klines_sharing::digest::Digest;
 use tempfile::TempDir;
 
-use super::{home, lock, new_key, refused, sign, with_section};
-use crate::support::program::{Ended, klines};
+use super::{home, lock, new_key, refused, sign};
+use crate::support::program::{Ended, klines, with_section};
 
 /// A release of a component: its version, and what else its manifest says.
 fn release(home: &Path, version: &str, wants: &str) -> String {

@@ -6,22 +6,11 @@ use std::fs;
 use bybit_sim::{Activity, Category, Instrument, Market, Sim, SimConfig};
 
 use super::{RUN, home, kept, next_refusal, refused, replace};
-use crate::support::program::{Said, component, klines};
+use crate::support::program::{Said, component, klines, with_section};
 
 /// Returns the component with a section without meaning: a different file with the same behaviour.
 fn variant(number: u32) -> Vec<u8> {
-    with_section(&format!("variant-{number}"), "")
-}
-
-/// Returns the component with one more custom section, short enough for lengths of one byte.
-fn with_section(name: &str, content: &str) -> Vec<u8> {
-    let mut bytes = fs::read(component("ledger")).unwrap();
-    let length = u8::try_from(1 + name.len() + content.len()).unwrap();
-    assert!(length < 128);
-    bytes.extend([0, length, u8::try_from(name.len()).unwrap()]);
-    bytes.extend(name.as_bytes());
-    bytes.extend(content.as_bytes());
-    bytes
+    with_section("ledger", &format!("variant-{number}"), "")
 }
 
 fn swapped(said: &Said) -> usize {
@@ -50,7 +39,7 @@ fn a_new_file_takes_over_with_the_state_and_a_bad_one_does_not() {
     replace(home.path(), &fs::read(component("hostile")).unwrap());
     let other = next_refusal(&run);
     assert!(other.contains("the new version refuses its settings") && other.contains("mode"), "{other}");
-    replace(home.path(), &with_section("klines:manifest", r#"{"name":"it","env":["TZ"]}"#));
+    replace(home.path(), &with_section("ledger", "klines:manifest", r#"{"name":"it","env":["TZ"]}"#));
     let more = next_refusal(&run);
     assert!(more.contains("wants more than it is granted") && more.contains("TZ"), "{more}");
     // A complete file is accepted again.

@@ -403,3 +403,14 @@ pub fn component(name: &str) -> PathBuf {
     let path = folder.join(name).with_extension("wasm");
     path.canonicalize().unwrap_or_else(|_| panic!("the component `{name}` is missing: type `make components`"))
 }
+
+/// Returns a test component with one more custom section, short enough for lengths of one byte.
+pub fn with_section(component_name: &str, name: &str, content: &str) -> Vec<u8> {
+    let mut bytes = std::fs::read(component(component_name)).unwrap();
+    let length = u8::try_from(1 + name.len() + content.len()).unwrap();
+    assert!(length < 128);
+    bytes.extend([0, length, u8::try_from(name.len()).unwrap()]);
+    bytes.extend(name.as_bytes());
+    bytes.extend(content.as_bytes());
+    bytes
+}

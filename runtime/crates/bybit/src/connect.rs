@@ -8,7 +8,7 @@ mod tests;
 mod tls;
 
 use std::mem::{Discriminant, discriminant};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,6 +112,14 @@ pub enum DialError {
         /// What happened; a certificate that is not trusted is named here.
         source: std::io::Error,
     },
+    /// The dialer accepts no address of the host ([`Dialer::accepting`]).
+    #[error("{host} has the address {address}, which is not accepted")]
+    Prohibited {
+        /// The host.
+        host: String,
+        /// One of its addresses.
+        address: IpAddr,
+    },
     /// Neither a connection nor an error within [`TIMEOUT`].
     #[error("no connection to {0} within {limit} s", limit = TIMEOUT.as_secs())]
     Timeout(String),
@@ -140,7 +148,7 @@ impl DialError {
                 (Some(source), None)
             }
             Self::Proxy { answer, .. } => (None, Some(answer.clone())),
-            Self::Address(_) | Self::ProxyKind(_) | Self::Timeout(_) => (None, None),
+            Self::Address(_) | Self::ProxyKind(_) | Self::Prohibited { .. } | Self::Timeout(_) => (None, None),
         };
         let tls = source.and_then(|source| source.get_ref()?.downcast_ref::<rustls::Error>());
         let tls = tls.map(|error| match error {
@@ -158,6 +166,8 @@ pub struct Dialer {
     tls: Arc<rustls::ClientConfig>,
     /// Which of several feeds this dialer is for; `None` if there is only one.
     feed: Option<usize>,
+    /// Which addresses it connects to.
+    accepts: fn(IpAddr) -> bool,
 }
 
 impl Dialer {
@@ -169,7 +179,8 @@ impl Dialer {
     pub fn new(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TrustError> {
         let file = variable("SSL_CERT_FILE").filter(|file| !file.is_empty());
         let proxies = proxy::matcher(&variable);
-        Ok(Self { proxies: Arc::new(proxies), tls: Arc::new(tls::config(file.as_deref())?), feed: None })
+        let tls = Arc::new(tls::config(file.as_deref())?);
+        Ok(Self { proxies: Arc::new(proxies), tls, feed: None, accepts: |_| true })
     }
 
     /// Makes feed number `feed` try the addresses of a host from the address with this number on, so that redundant
@@ -177,6 +188,14 @@ impl Dialer {
     #[must_use]
     pub fn for_feed(self, feed: usize) -> Self {
         Self { feed: Some(feed), ..self }
+    }
+
+    /// Connects only to addresses for which `accepts` is true: the address that is connected to is the one that is
+    /// checked, also if a name has others a moment later. A proxy resolves names itself, so behind one only hosts that
+    /// are written as an address are checked.
+    #[must_use]
+    pub fn accepting(self, accepts: fn(IpAddr) -> bool) -> Self {
+        Self { accepts, ..self }
     }
 
     /// Connects to an address, with TLS for `wss` and `https`.
@@ -191,8 +210,13 @@ impl Dialer {
     async fn attempt(&self, url: &Url) -> Result<BoxedStream, DialError> {
         let target = Target::of(url).ok_or_else(|| DialError::Address(redacted(url)))?;
         let stream = match proxy::for_target(&self.proxies, &target) {
-            Some(proxy) => proxy::tunnel(self, &proxy, &target).await?,
-            None => Box::new(connect(&target, self.feed).await?),
+            Some(proxy) => {
+                if let Some(address) = target.literal().filter(|address| !(self.accepts)(*address)) {
+                    return Err(DialError::Prohibited { host: target.host, address });
+                }
+                proxy::tunnel(self, &proxy, &target).await?
+            }
+            None => Box::new(connect(&target, self.feed, self.accepts).await?),
         };
         if target.is_encrypted { self.encrypt(stream, &target).await } else { Ok(stream) }
     }
@@ -238,6 +262,11 @@ impl Target {
         }
     }
 
+    /// Returns the address that the host is written as; `None` if it is a name.
+    fn literal(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+
     fn broken(&self, source: std::io::Error) -> DialError {
         DialError::Broken { host: self.host.clone(), source }
     }
@@ -251,12 +280,16 @@ pub fn redacted(url: &Url) -> String {
     format!("{}://{authority}{}", url.scheme(), url.path())
 }
 
-async fn connect(target: &Target, feed: Option<usize>) -> Result<TcpStream, DialError> {
+async fn connect(target: &Target, feed: Option<usize>, accepts: fn(IpAddr) -> bool) -> Result<TcpStream, DialError> {
     let (host, port) = (target.host.clone(), target.port);
     let found = tokio::net::lookup_host((host.as_str(), port)).await;
     let addresses = found.map_err(|source| DialError::Lookup { host: host.clone(), source })?;
+    let (accepted, refused): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses.partition(|address| accepts(address.ip()));
+    if let (true, Some(address)) = (accepted.is_empty(), refused.first()) {
+        return Err(DialError::Prohibited { host, address: address.ip() });
+    }
     let mut failure = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-    for address in order(addresses.collect(), feed) {
+    for address in order(accepted, feed) {
         let attempt = tokio::time::timeout(ADDRESS_TIMEOUT, TcpStream::connect(address)).await;
         match attempt.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {

@@ -32,7 +32,7 @@ pub async fn tunnel(dialer: &Dialer, proxy: &Intercept, target: &Target) -> Resu
     let address = proxy.uri().authority().map_or_else(String::new, ToString::to_string);
     let url = Url::parse(&proxy.uri().to_string()).ok().and_then(|url| Target::of(&url));
     let through = url.ok_or_else(|| DialError::ProxyKind(proxy.uri().to_string()))?;
-    let mut stream: BoxedStream = Box::new(connect(&through, None).await?);
+    let mut stream: BoxedStream = Box::new(connect(&through, None, |_| true).await?);
     if through.is_encrypted {
         stream = dialer.encrypt(stream, &through).await?;
     }

@@ -84,6 +84,32 @@ async fn the_error_of_a_closed_port_names_host_and_port() {
 }
 
 #[tokio::test]
+async fn addresses_that_are_not_accepted_are_not_connected_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let wary = dialer(&[]).accepting(|address| !address.is_loopback());
+    for host in ["127.0.0.1", "localhost"] {
+        let error = wary.dial(&Url::parse(&format!("http://{host}:{port}")).unwrap()).await.err().unwrap();
+        assert!(matches!(error, DialError::Prohibited { .. }), "{error}");
+        assert!(error.to_string().starts_with(&format!("{host} has the address ")), "{error}");
+    }
+    wary.accepting(|address| address.is_loopback())
+        .dial(&Url::parse(&format!("http://127.0.0.1:{port}")).unwrap())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn behind_a_proxy_addresses_are_checked_and_names_are_not() {
+    let (port, served) = proxy("HTTP/1.1 200 OK\r\n\r\n").await;
+    let wary = dialer(&[("ALL_PROXY", &format!("http://127.0.0.1:{port}"))]).accepting(|_| false);
+    let error = wary.dial(&Url::parse("http://192.0.2.1/").unwrap()).await.err().unwrap();
+    assert_eq!(error.to_string(), "192.0.2.1 has the address 192.0.2.1, which is not accepted");
+    wary.dial(&Url::parse("http://inside.example/").unwrap()).await.unwrap();
+    assert!(served.await.unwrap().starts_with("CONNECT inside.example:80 "));
+}
+
+#[tokio::test]
 async fn a_peer_without_tls_is_an_error_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("wss://{}", listener.local_addr().unwrap())).unwrap();

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages check check-all lint format bench bench-store bench-peers dist check-dist test-dist pictures site clean
+.PHONY: help install demo run components redis promtool registry build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages check check-all lint format bench bench-store bench-peers dist check-dist test-dist pictures site clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest past-guest rsi-example
@@ -64,7 +64,18 @@ promtool:
 			echo "the tests need prometheus with promtool (macOS: brew install prometheus)"; exit 1; \
 		fi; }
 
-test: components redis promtool ## Run every test
+# The tests of sharing start registries of their own. Installed as a package, it would run as a service.
+registry:
+	@command -v docker-registry >/dev/null || test -x target/docker-registry || { \
+		if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then \
+			echo "fetching docker-registry (5 MB) into target for the tests"; mkdir -p target/registry.d && cd target/registry.d && \
+			{ apt-get download -qq docker-registry || { apt-get update -qq && apt-get download -qq docker-registry; }; } >/dev/null 2>&1 && \
+			dpkg-deb -x docker-registry_*.deb . && mv usr/bin/docker-registry .. && cd .. && rm -r registry.d; \
+		else \
+			echo "the tests need docker-registry, the program of https://github.com/distribution/distribution"; exit 1; \
+		fi; }
+
+test: components redis promtool registry ## Run every test
 	@echo "running the tests"
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --locked --workspace --no-fail-fast; \

@@ -123,6 +123,7 @@ fn consumer(command: &ConsumerCommand) -> anyhow::Result<ExitCode> {
         ConsumerCommand::Upgrade(args) => share::upgrade::upgrade(args),
         ConsumerCommand::Remove(args) => share::remove::remove(args),
         ConsumerCommand::Sign(args) => share::sign::sign(args),
+        ConsumerCommand::Publish(args) => share::publish::publish(args),
         ConsumerCommand::Inspect(args) => inspect::inspect(args),
     }
 }

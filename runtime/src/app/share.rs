@@ -1,6 +1,7 @@
-//! Components of others: how publishers sign them, and how operators accept them.
+//! Components of others: how publishers sign and publish them, and how operators accept them.
 
 pub mod add;
+pub mod publish;
 pub mod remove;
 pub mod sign;
 pub mod upgrade;
@@ -11,4 +12,5 @@ mod document;
 mod files;
 mod offer;
 mod password;
+mod remote;
 mod source;

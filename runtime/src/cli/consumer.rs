@@ -11,7 +11,9 @@ use clap::{Args, Subcommand};
 use klines_config::{Flags, Sources};
 
 pub use self::authoring::{BuildArgs, ComponentCheckArgs, NewArgs};
-pub use self::share::{AddArgs, ConfigFileArgs, OfferArgs, PasswordArgs, RemoveArgs, SignArgs, UpgradeArgs};
+pub use self::share::{
+    AddArgs, ConfigFileArgs, OfferArgs, PasswordArgs, PublishArgs, RemoveArgs, SignArgs, UpgradeArgs,
+};
 pub use self::test::TestArgs;
 use super::args::{self, ConfigArgs, KlineArgs, LogArgs, MarketArgs};
 
@@ -44,6 +46,8 @@ pub enum ConsumerCommand {
     Remove(RemoveArgs),
     /// Sign a component with the private key of its publisher
     Sign(SignArgs),
+    /// Put a signed component into a registry
+    Publish(PublishArgs),
     /// Run the tests of a consumer, or reproduce a crash from its crash report
     Test(TestArgs),
 }

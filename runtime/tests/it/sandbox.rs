@@ -8,6 +8,6 @@ pub mod http;
 mod lookalikes;
 mod neighbours;
 mod past;
-mod peer;
+pub mod peer;
 mod shipped;
 mod webhook;

@@ -2,12 +2,13 @@
 //! lock file and `klines.toml`, together.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use klines_config::consumers::Component as Source;
+use klines_config::consumers::Component as Configured;
 use klines_sharing::lock::LockEntry;
+use klines_sharing::source::Source;
 use klines_system::limits::Limits;
 use klines_wasm::grants::Grants;
 use klines_wasm::manifest::Missing;
@@ -16,7 +17,7 @@ use super::candidate::{Configuration, check_name};
 use super::choice::{self, Granted};
 use super::files::{Changes, PUBLIC};
 use super::offer::{Demands, Offer};
-use super::source;
+use super::source::written;
 use crate::app::output;
 use crate::app::wiring::grants;
 use crate::cli::AddArgs;
@@ -33,10 +34,11 @@ pub fn add(args: &AddArgs) -> anyhow::Result<ExitCode> {
         allow_unsigned: args.offer.allow_unsigned,
         limits: &Limits::default(),
     };
-    let offer = Offer::take(&args.source, demands, &to.config.trusted_keys)?;
-    let name = args.name.clone().unwrap_or_else(|| stem(&args.source));
+    let source = Source::parse(&args.source)?;
+    let name = args.name.clone().unwrap_or_else(|| source.stem());
     check_name(&name)?;
-    let path = free_place(&to, &name, &args.source)?;
+    let path = free_place(&to, &name, &source)?;
+    let offer = Offer::take(&source, demands, &to.config)?;
     output::eprint(&format!("consumer    {name}\n{}", offer.text().trim_end()));
     let wants = offer.component.wants().missing(&Grants::default());
     show_wants(&wants);
@@ -53,8 +55,7 @@ pub fn add(args: &AddArgs) -> anyhow::Result<ExitCode> {
     let mut changes = Changes::default();
     changes.stage(&path, &offer.file.bytes, PUBLIC)?;
     changes.commit()?;
-    let written = write(&mut to, &name, &args.source, &offer, &component);
-    if let Err(error) = written {
+    if let Err(error) = write(&mut to, &name, &offer, &component) {
         if is_new {
             let _ = fs::remove_file(&path);
         }
@@ -63,8 +64,8 @@ pub fn add(args: &AddArgs) -> anyhow::Result<ExitCode> {
     report(&to, &name, &component, &granted, wants.len())
 }
 
-fn write(to: &mut Configuration, name: &str, source: &Path, offer: &Offer, component: &str) -> anyhow::Result<()> {
-    let entry = entry(to, name, source::written(source, to.folder())?, offer, component)?;
+fn write(to: &mut Configuration, name: &str, offer: &Offer, component: &str) -> anyhow::Result<()> {
+    let entry = entry(to, name, offer, component)?;
     to.lock.0.insert(name.to_owned(), entry);
     let mut changes = Changes::default();
     to.stage_lock(&mut changes)?;
@@ -76,19 +77,13 @@ fn write(to: &mut Configuration, name: &str, source: &Path, offer: &Offer, compo
 ///
 /// # Errors
 /// When the configuration would be refused.
-pub(super) fn entry(
-    to: &Configuration,
-    name: &str,
-    source: String,
-    offer: &Offer,
-    component: &str,
-) -> anyhow::Result<LockEntry> {
+pub(super) fn entry(to: &Configuration, name: &str, offer: &Offer, component: &str) -> anyhow::Result<LockEntry> {
     let edited = to.edited(name)?;
     let consumer = edited.consumers.iter().find(|consumer| consumer.name == name);
     let allow = &consumer.with_context(|| format!("`{name}` cannot be enabled"))?.allow;
     Ok(LockEntry {
         component: component.to_owned(),
-        source,
+        source: written(&offer.source, to.folder())?,
         digest: offer.digest.clone(),
         release: offer.release(),
         contract: offer.component.contract(),
@@ -97,12 +92,8 @@ pub(super) fn entry(
     })
 }
 
-fn stem(source: &Path) -> String {
-    source.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
 /// Returns where the component goes: `NAME.wasm` in the plugins folder. Nothing that is there is overwritten.
-fn free_place(to: &Configuration, name: &str, source: &Path) -> anyhow::Result<PathBuf> {
+fn free_place(to: &Configuration, name: &str, source: &Source) -> anyhow::Result<PathBuf> {
     let is_used = to.config.consumers.iter().any(|consumer| consumer.name == name) || to.document.has(name);
     if is_used || to.lock.0.contains_key(name) {
         bail!(
@@ -110,11 +101,14 @@ fn free_place(to: &Configuration, name: &str, source: &Path) -> anyhow::Result<P
         );
     }
     let path = to.config.plugins_dir.join(format!("{name}.wasm"));
-    let is_source = || path.canonicalize().is_ok_and(|path| source.canonicalize().is_ok_and(|source| source == path));
+    let is_source = || match source {
+        Source::File(file) => path.canonicalize().is_ok_and(|path| file.canonicalize().is_ok_and(|file| file == path)),
+        Source::Url(_) | Source::Registry(_) => false,
+    };
     if fs::symlink_metadata(&path).is_ok() && !is_source() {
         bail!("{} exists already: remove it, or give another name with --name", path.display());
     }
-    let same = |consumer: &&klines_config::consumers::Consumer| consumer.component == Source::File(path.clone());
+    let same = |consumer: &&klines_config::consumers::Consumer| consumer.component == Configured::File(path.clone());
     match to.config.consumers.iter().find(same) {
         Some(other) => bail!("{} is the component of `{}`: give another name with --name", path.display(), other.name),
         None => Ok(path),

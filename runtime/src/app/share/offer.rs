@@ -2,22 +2,22 @@
 //! compiled. None of its code has run.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use klines_authoring::tools::cache_of_process;
+use klines_config::Config;
 use klines_domain::sanitize::sanitize;
 use klines_sharing::digest::Digest;
 use klines_sharing::lock::Signed;
 use klines_sharing::signature::Signature;
+use klines_sharing::source::Source;
 use klines_sharing::trust::{TrustError, TrustedKeys};
 use klines_system::limits::Limits;
 use klines_wasm::component::Component;
 use klines_wasm::component_loader::ComponentFile;
 
-use super::sign::SIGNATURE_ENDING;
-use super::source::{Fetched, fetch};
+use super::source::{Fetched, fetch, place_of_signature};
 use crate::app::wiring::compiling;
 
 /// What an operator demands of a component.
@@ -43,6 +43,8 @@ pub(super) struct Offer {
     pub(super) signed: Option<Signed>,
     /// The compiled component.
     pub(super) component: Arc<Component>,
+    /// Where it was: in a registry, exactly which manifest.
+    pub(super) source: Source,
 }
 
 impl Offer {
@@ -50,17 +52,17 @@ impl Offer {
     ///
     /// # Errors
     /// When it does not fulfil the demands, or is no component.
-    pub(super) fn take(source: &Path, demands: Demands<'_>, trusted: &TrustedKeys) -> anyhow::Result<Self> {
-        let Fetched { file, signature } = fetch(source)?;
-        let shown = source.display();
+    pub(super) fn take(source: &Source, demands: Demands<'_>, config: &Config) -> anyhow::Result<Self> {
+        let Fetched { file, signature, source } = fetch(source, config)?;
+        let shown = sanitize(&source.to_string(), usize::MAX);
         let digest = Digest::of(&file.bytes);
         if let Some(wanted) = demands.digest.filter(|wanted| **wanted != digest) {
             bail!("{shown}: it has {digest}, and {wanted} was demanded: it is another file, or was changed");
         }
-        let signed = verify(source, &file.bytes, signature.as_deref(), demands, trusted)?;
+        let signed = verify(&source, &file.bytes, signature.as_deref(), demands, &config.trusted_keys)?;
         let components = compiling::for_an_author(cache_of_process().as_deref())?;
-        let component = components.from_untrusted(&file, demands.limits).with_context(|| shown.to_string())?;
-        Ok(Self { file, digest, signed, component })
+        let component = components.from_untrusted(&file, demands.limits).with_context(|| shown)?;
+        Ok(Self { file, digest, signed, component, source })
     }
 
     /// Returns the version that its manifest names.
@@ -99,21 +101,21 @@ pub(super) fn signer(signed: Option<&Signed>) -> String {
 }
 
 fn verify(
-    source: &Path,
+    source: &Source,
     bytes: &[u8],
     signature: Option<&str>,
     demands: Demands<'_>,
     trusted: &TrustedKeys,
 ) -> anyhow::Result<Option<Signed>> {
-    let shown = source.display();
+    let (shown, place) = (sanitize(&source.to_string(), usize::MAX), place_of_signature(source));
     let unsigned = "accept exactly these bytes with --allow-unsigned";
     let Some(text) = signature else {
         if demands.allow_unsigned {
             return Ok(None);
         }
-        bail!("{shown}: it has no signature ({shown}{SIGNATURE_ENDING}): ask its publisher for one, or {unsigned}");
+        bail!("{shown}: it has no signature ({place}): ask its publisher for one, or {unsigned}");
     };
-    let signature = Signature::parse(text).with_context(|| format!("{shown}{SIGNATURE_ENDING}"))?;
+    let signature = Signature::parse(text).with_context(|| place)?;
     match trusted.signer(&signature, bytes) {
         Ok(signer) => {
             if let Some(wanted) = demands.publisher.filter(|wanted| *wanted != signer.publisher) {

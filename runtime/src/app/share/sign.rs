@@ -9,15 +9,16 @@ use anyhow::{Context, bail};
 use klines_domain::sanitize::sanitize;
 use klines_domain::secret::Secret;
 use klines_sharing::digest::Digest;
+use klines_sharing::signature::Signature;
 use klines_sharing::signing::{self, SigningKey};
 use klines_system::limits::Limits;
-use klines_wasm::component_loader::{Links, read, recognise};
+use klines_wasm::component_loader::{ComponentFile, Links, read, recognise};
 use serde_json::json;
 
 use super::files::{Changes, PRIVATE, PUBLIC};
 use super::password::{self, Use};
 use crate::app::output;
-use crate::cli::{KeygenArgs, SignArgs};
+use crate::cli::{KeygenArgs, PasswordArgs, SignArgs};
 
 /// The ending that the file of a signature has after the name of its component.
 pub(super) const SIGNATURE_ENDING: &str = ".minisig";
@@ -65,27 +66,51 @@ pub fn generate(file: &Path, args: &KeygenArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When the file is no component, or the private key cannot be used.
 pub fn sign(args: &SignArgs) -> anyhow::Result<ExitCode> {
-    let path = &args.component;
+    let file = component(&args.component)?;
+    let (_, text) = sign_file(&args.component, &file, &args.key, &args.password)?;
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a component that is to be signed or published.
+///
+/// # Errors
+/// When the file is no component.
+pub(super) fn component(path: &Path) -> anyhow::Result<ComponentFile> {
     let file = read(path, Limits::default().component_size, Links::Follow);
     let file = file.with_context(|| path.display().to_string())?;
     recognise(&file.bytes).with_context(|| path.display().to_string())?;
-    let private = fs::read_to_string(&args.key).with_context(|| args.key.display().to_string())?;
-    let password = password::read(&args.password, Use::Open)?;
-    let key = SigningKey::unlock(&Secret::new(private), &password);
-    let key = key.with_context(|| args.key.display().to_string())?;
-    let signature = key.sign(&file.bytes, &file.name)?;
+    Ok(file)
+}
+
+/// Signs the content of `path`, and writes the signature next to it. Returns the signature, and a line that says what
+/// was done.
+///
+/// # Errors
+/// When the private key cannot be used, or the signature not be written.
+pub(super) fn sign_file(
+    path: &Path,
+    file: &ComponentFile,
+    key: &Path,
+    password: &PasswordArgs,
+) -> anyhow::Result<(Signature, String)> {
+    let private = fs::read_to_string(key).with_context(|| key.display().to_string())?;
+    let password = password::read(password, Use::Open)?;
+    let unlocked = SigningKey::unlock(&Secret::new(private), &password);
+    let unlocked = unlocked.with_context(|| key.display().to_string())?;
+    let signature = unlocked.sign(&file.bytes, &file.name)?;
     let signature_file = signature_of(path);
     let mut changes = Changes::default();
     changes.stage(&signature_file, signature.text().as_bytes(), PUBLIC)?;
     changes.commit()?;
-    output::print(&format!(
+    let text = format!(
         "signed {} ({}) with the key {}: {}\n",
         sanitize(&path.display().to_string(), usize::MAX),
         Digest::of(&file.bytes),
-        key.public()?.id(),
+        unlocked.public()?.id(),
         sanitize(&signature_file.display().to_string(), usize::MAX)
-    ))?;
-    Ok(ExitCode::SUCCESS)
+    );
+    Ok((signature, text))
 }
 
 /// Returns the file of the signature of a component.

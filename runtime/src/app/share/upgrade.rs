@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use klines_config::consumers::{Component as Source, Consumer};
+use klines_config::consumers::{Component as Configured, Consumer};
 use klines_domain::sanitize::sanitize;
 use klines_sharing::digest::Digest;
 use klines_sharing::lock::{LockEntry, Signed};
+use klines_sharing::source::Source;
 use klines_wasm::component_loader::{Links, read};
 use klines_wasm::grants::Grants;
 use klines_wasm::manifest::{Missing, Wants};
@@ -34,7 +35,7 @@ pub fn upgrade(args: &UpgradeArgs) -> anyhow::Result<ExitCode> {
     let (consumer, path) = consumer(&to, &args.name)?;
     let accepted = to.lock.0.get(&args.name).cloned();
     let from = source_of(args, &to, accepted.as_ref())?;
-    let offer = Offer::take(&from, demands(args, &consumer, accepted.as_ref()), &to.config.trusted_keys)?;
+    let offer = Offer::take(&from, demands(args, &consumer, accepted.as_ref()), &to.config)?;
     // What is granted is granted, whether the variable is set at the moment or not.
     let env =
         consumer.allow.env.iter().map(|granted| (granted.name.clone(), granted.value.clone().unwrap_or_default()));
@@ -47,13 +48,14 @@ pub fn upgrade(args: &UpgradeArgs) -> anyhow::Result<ExitCode> {
         };
         [signed("+", &now, &entry.grants), signed("-", &entry.grants, &now)].concat()
     });
+    say_moved(accepted.as_ref(), &offer);
     output::eprint(differences(&args.name, accepted.as_ref(), &offer).trim_end());
     wants.show();
     agree(args, accepted.as_ref(), (&offer, &wants), &edited_by_hand)?;
     let granted = choice::grants(&wants.to_decide, &args.offer.grants)?;
     to.document.grant(&args.name, &granted)?;
     let component = to.written(&path)?;
-    let entry = entry(&to, &args.name, source::written(&from, to.folder())?, &offer, &component)?;
+    let entry = entry(&to, &args.name, &offer, &component)?;
     if accepted.as_ref() == Some(&entry) && fs::read(&path).is_ok_and(|bytes| bytes == offer.file.bytes) {
         output::print(&format!("{}: this is what was accepted; nothing is changed\n", args.name))?;
         return Ok(ExitCode::SUCCESS);
@@ -75,18 +77,33 @@ fn consumer(to: &Configuration, name: &str) -> anyhow::Result<(Consumer, PathBuf
     let found = to.config.consumers.iter().find(|consumer| consumer.name == name);
     let found = found.with_context(|| format!("no consumer `{}` is enabled", sanitize(name, 64)))?;
     match &found.component {
-        Source::File(path) => Ok((found.clone(), path.clone())),
+        Configured::File(path) => Ok((found.clone(), path.clone())),
         _ => bail!("`{name}` is part of klines: it is upgraded with klines"),
     }
 }
 
-fn source_of(args: &UpgradeArgs, to: &Configuration, accepted: Option<&LockEntry>) -> anyhow::Result<PathBuf> {
+/// Returns where the new component is. Without an argument, a file or a URL is read again, and a registry is asked what
+/// the tag names by now.
+fn source_of(args: &UpgradeArgs, to: &Configuration, accepted: Option<&LockEntry>) -> anyhow::Result<Source> {
     match (&args.source, accepted) {
-        (Some(source), _) => Ok(source.clone()),
-        (None, Some(entry)) => Ok(source::of_entry(&entry.source, to.folder())),
+        (Some(source), _) => Ok(Source::parse(source)?),
+        (None, Some(entry)) => Ok(match source::of_entry(&entry.source, to.folder())? {
+            Source::Registry(reference) => Source::Registry(reference.unpinned()),
+            other => other,
+        }),
         (None, None) => {
             bail!("`{0}` is not locked: name the component with `klines consumer upgrade {0} FILE`", args.name)
         }
+    }
+}
+
+/// Says that the tag names another manifest than when the component was accepted.
+fn say_moved(accepted: Option<&LockEntry>, offer: &Offer) {
+    let old = accepted.and_then(|entry| Source::parse(Path::new(&entry.source)).ok());
+    if let (Some(Source::Registry(old)), Source::Registry(new)) = (&old, &offer.source)
+        && let Some((tag, old, new)) = old.moved(new)
+    {
+        output::eprint(&format!("the tag {tag} has moved: {old} → {new}"));
     }
 }
 

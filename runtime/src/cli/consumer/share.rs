@@ -1,4 +1,4 @@
-//! `klines consumer sign`, `add`, `upgrade` and `remove`: the commands for components of others.
+//! `klines consumer sign`, `publish`, `add`, `upgrade` and `remove`: the commands for components of others.
 
 use std::path::PathBuf;
 
@@ -35,6 +35,40 @@ pub struct SignArgs {
     /// Where its password comes from.
     #[command(flatten)]
     pub password: PasswordArgs,
+}
+
+/// `klines consumer publish`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Uploads the component and its signature (COMPONENT.minisig) as one artifact, and prints its reference with the digest of \
+its manifest, which is what operators pin. A component without a signature is not published. The same component and \
+signature give the same artifact. User and password of the registry are in the variables KLINES_REGISTRY_USER and \
+KLINES_REGISTRY_PASSWORD.
+
+Exit codes: 0 published, or there already, 1 not published; the reason is printed, 78 configuration refused.
+
+Examples:
+  klines consumer publish demo.wasm oci://ghcr.io/acme/demo:1.2.0
+  klines consumer publish demo.wasm oci://ghcr.io/acme/demo:1.2.0 --key acme.key")]
+pub struct PublishArgs {
+    /// Component to publish
+    #[arg(value_name = "COMPONENT")]
+    pub component: PathBuf,
+    /// Where: oci://HOST/NAME:TAG
+    #[arg(value_name = "REFERENCE")]
+    pub to: PathBuf,
+    /// Sign it first, with this private key
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Where its password comes from.
+    #[command(flatten)]
+    pub password: PasswordArgs,
+    /// Move the tag if it names something else; operators who have taken it see that it has moved
+    #[arg(long)]
+    pub move_tag: bool,
+    /// The configuration, for its proxy.
+    #[command(flatten)]
+    pub config: ConfigFileArgs,
 }
 
 /// The configuration that a command changes.
@@ -78,20 +112,26 @@ pub struct OfferArgs {
 /// `klines consumer add`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Reads the component and its signature (COMPONENT.minisig) once, verifies them with the keys in [trusted_keys], shows what \
-the component asks for, and asks what to grant. Then it copies the component to the plugins folder and writes klines.toml \
-and klines.lock, which `klines check` and `klines run` obey.
+Reads the component and its signature once, verifies them with the keys in [trusted_keys], shows what the component asks \
+for, and asks what to grant. Then it copies the component to the plugins folder and writes klines.toml and klines.lock, \
+which `klines check` and `klines run` obey.
+
+COMPONENT is a file or a URL, with the signature in COMPONENT.minisig, or a reference to an artifact in a registry, which \
+has its signature. User and password of the registry are in the variables KLINES_REGISTRY_USER and \
+KLINES_REGISTRY_PASSWORD.
 
 Exit codes: 0 added, 1 not added, and nothing was changed; the reason is printed, 78 configuration refused.
 
 Examples:
   klines consumer add demo.wasm
-  klines consumer add demo.wasm --publisher acme --grant 'env = \"TZ\"'")]
+  klines consumer add demo.wasm --publisher acme --grant 'env = \"TZ\"'
+  klines consumer add https://example.com/releases/demo-1.2.0.wasm --name demo
+  klines consumer add oci://ghcr.io/acme/demo:1.2.0")]
 pub struct AddArgs {
-    /// Component to add
+    /// Component to add: a file, https://…, or oci://HOST/NAME:TAG
     #[arg(value_name = "COMPONENT")]
     pub source: PathBuf,
-    /// Name of the consumer [default: the name of the file without .wasm]
+    /// Name of the consumer [default: the last part of COMPONENT without .wasm]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// What is demanded and granted.
@@ -107,18 +147,20 @@ pub struct AddArgs {
 #[command(after_help = "\
 Shows how the release, the bytes, the signature and the wants differ from what was accepted, and asks about what it wants \
 in addition. A run that goes on takes the new component over. A consumer that is not locked is locked by this. Without \
-another component, what the configuration grants by now is accepted.
+another component, its source is asked again, a registry for what the tag names by now, and what the configuration grants \
+by now is accepted.
 
 Exit codes: 0 upgraded, or nothing to do, 1 not upgraded, and nothing was changed; the reason is printed, 78 \
 configuration refused.
 
 Examples:
   klines consumer upgrade demo demo-1.3.0.wasm
+  klines consumer upgrade demo oci://ghcr.io/acme/demo:1.3.0
   klines consumer upgrade demo demo-1.2.0.wasm --yes     # a downgrade")]
 pub struct UpgradeArgs {
     /// Name of the consumer
     pub name: String,
-    /// New component [default: the file that it was added from]
+    /// New component: a file, https://…, or oci://HOST/NAME:TAG [default: where it was added from]
     #[arg(value_name = "COMPONENT")]
     pub source: Option<PathBuf>,
     /// Accept without a question an older release, one without the signature that the present one has, and grants that

@@ -2,66 +2,20 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use klines_sharing::digest::Digest;
 use tempfile::TempDir;
 
-use super::{home, lock, new_key, refused, sign};
+use super::{fails, home, lock, new_key, refused, release, run, sign, trusting};
 use crate::support::program::{Ended, klines, with_section};
 
-/// A release of a component: its version, and what else its manifest says.
-fn release(home: &Path, version: &str, wants: &str) -> String {
-    let file = format!("demo-{version}.wasm");
-    let manifest = format!(r#"{{"name":"demo","version":"{version}"{wants}}}"#);
-    fs::write(home.join(&file), with_section("average", "klines:manifest", &manifest)).unwrap();
-    file
-}
-
-/// Returns a folder in which `acme` is trusted.
-fn trusting() -> TempDir {
-    let home = home();
-    let key = new_key(home.path(), "acme");
-    let comment = "# mine\n[trusted_keys.acme] # of their page\nkeys = [\"KEY\"]\n";
-    fs::write(home.path().join("klines.toml"), comment.replace("KEY", &key)).unwrap();
-    home
-}
-
-/// Returns the same folder with a first release that has been added as `demo`.
+/// Returns a folder in which `acme` is trusted, with a first release that has been added as `demo`.
 fn with_demo(wants: &str, grant: &str) -> TempDir {
     let home = trusting();
     let file = release(home.path(), "1.2.0", wants);
     sign(home.path(), &file, "acme");
     run(home.path(), &["consumer", "add", &file, "--name", "demo", "--grant", grant]).success();
     home
-}
-
-/// Runs the program with arguments that may have blanks.
-fn run(home: &Path, arguments: &[&str]) -> Ended {
-    klines(home, "").with_arguments(arguments).run()
-}
-
-/// Asserts that a command fails with these texts and changes nothing.
-#[track_caller]
-fn fails(home: &Path, arguments: &[&str], texts: &[&str]) {
-    let before = content(home);
-    let ended = run(home, arguments);
-    assert_eq!(ended.code(), Some(1), "{}", ended.said.err);
-    for text in texts {
-        assert!(ended.said.err.contains(text), "{text:?} is not in {}", ended.said.err);
-    }
-    assert_eq!(content(home), before, "{}", ended.said.err);
-}
-
-/// Returns the files of the configuration and of the plugins folder, with their bytes.
-fn content(home: &Path) -> Vec<(String, Vec<u8>)> {
-    let plugins = fs::read_dir(home.join("plugins")).into_iter().flatten();
-    let plugins = plugins.map(|entry| entry.unwrap().path());
-    let files = plugins.chain(["klines.toml", "klines.lock"].map(|name| home.join(name)));
-    let mut found: Vec<_> =
-        files.filter_map(|path| Some((path.display().to_string(), fs::read(&path).ok()?))).collect();
-    found.sort();
-    found
 }
 
 #[test]

@@ -1,0 +1,97 @@
+//! `klines consumer publish`: puts a signed component into a registry of OCI artifacts.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use klines_authoring::tools::cache_of_process;
+use klines_config::Config;
+use klines_domain::sanitize::sanitize;
+use klines_sharing::digest::Digest;
+use klines_sharing::oci::{About, Publication};
+use klines_sharing::signature::Signature;
+use klines_sharing::source::{Reference, Source};
+use klines_sharing::trust::TrustError;
+use klines_system::limits::Limits;
+use klines_wasm::component_loader::ComponentFile;
+
+use super::remote;
+use super::sign::{component, sign_file, signature_of};
+use super::source::read_signature;
+use crate::app::output;
+use crate::app::refusal::Refused;
+use crate::app::wiring::compiling;
+use crate::cli::PublishArgs;
+
+/// Publishes a component.
+///
+/// # Errors
+/// When it is not signed, no component that klines runs, or the registry refuses it.
+pub fn publish(args: &PublishArgs) -> anyhow::Result<ExitCode> {
+    let to = destination(args)?;
+    let (config, _) = klines_config::load(args.config.sources()).map_err(Refused)?;
+    let file = component(&args.component)?;
+    let publication = publication(args, &config, &file)?;
+    let (digest, was_there) = remote::publish(&config, &to, file.bytes, publication, args.move_tag)?;
+    if was_there {
+        output::eprint("the tag names exactly this already; nothing is changed");
+    }
+    output::print(&format!("{}\n", to.pinned(digest)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns where the component is published.
+fn destination(args: &PublishArgs) -> anyhow::Result<Reference> {
+    match Source::parse(&args.to)? {
+        Source::Registry(reference) if reference.tag.is_some() && reference.digest.is_none() => Ok(reference),
+        _ => bail!("{}: expected oci://HOST/NAME:TAG", sanitize(&args.to.display().to_string(), usize::MAX)),
+    }
+}
+
+/// Signs the component if a key is given, compiles it as operators will, and describes it.
+fn publication(args: &PublishArgs, config: &Config, file: &ComponentFile) -> anyhow::Result<Publication> {
+    let shown = sanitize(&args.component.display().to_string(), usize::MAX);
+    let components = compiling::for_an_author(cache_of_process().as_deref())?;
+    let component = components.from_untrusted(file, &Limits::default()).with_context(|| shown.clone())?;
+    let signature = match &args.key {
+        Some(key) => {
+            let (signature, text) = sign_file(&args.component, file, key, &args.password)?;
+            output::eprint(text.trim_end());
+            signature
+        }
+        None => present_signature(args, config, file, &shown)?,
+    };
+    let wants = component.wants();
+    let manifest = wants.manifest.clone().unwrap_or_default();
+    let title = if manifest.name.is_empty() { file.name.trim_end_matches(".wasm") } else { &manifest.name };
+    let (version, description) = (manifest.version.as_str(), manifest.description.as_str());
+    let about = About { title, version, description, exports: &[component.contract()], imports: &wants.imports };
+    Publication::new(&file.bytes, about, &signature).context("describing the component")
+}
+
+/// Reads the signature next to the component, and refuses one that is evidently of other bytes.
+fn present_signature(
+    args: &PublishArgs,
+    config: &Config,
+    file: &ComponentFile,
+    shown: &str,
+) -> anyhow::Result<Signature> {
+    let path = signature_of(&args.component);
+    let Some(text) = read_signature(&path)? else {
+        bail!("{shown}: it is not signed ({}): sign it with --key FILE", path.display());
+    };
+    let signature = Signature::parse(&text).with_context(|| path.display().to_string())?;
+    match config.trusted_keys.signer(&signature, &file.bytes) {
+        Ok(_) => return Ok(signature),
+        // Publishers need not trust their own key; the signed comment of `klines consumer sign` has the digest.
+        Err(TrustError::Unknown(_)) => {}
+        Err(error) => bail!("{shown}: {error}: sign it again with --key FILE"),
+    }
+    let comment = signature.comment();
+    let digest = Digest::of(&file.bytes);
+    let signed =
+        comment.split_whitespace().find_map(|word| word.starts_with("sha256:").then(|| word.parse::<Digest>()));
+    if let Some(Ok(signed)) = signed.filter(|signed| signed.as_ref() != Ok(&digest)) {
+        bail!("{shown}: it has {digest}, and {signed} was signed: sign it again with --key FILE");
+    }
+    Ok(signature)
+}

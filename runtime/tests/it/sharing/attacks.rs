@@ -51,6 +51,9 @@ impl Published {
     }
 }
 
+/// A change of a manifest.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
 fn is_manifest(seen: &Seen) -> bool {
     seen.line.contains("/manifests/")
 }
@@ -131,7 +134,7 @@ fn artifacts_that_are_no_component_are_not_added() {
     let (home, original) = published();
     let image = "application/vnd.oci.image.config.v1+json";
     let index = "application/vnd.oci.image.index.v1+json";
-    let changes: [(&dyn Fn(&mut Value), &str); 5] = [
+    let changes: [(Change<'_>, &str); 5] = [
         (
             &|json| json["config"]["mediaType"] = json!(image),
             "it is application/vnd.oci.image.config.v1+json and no component",

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use klines_sharing::digest::Digest;
 use tempfile::TempDir;
 
-use super::{fails, home, lock, new_key, refused, release, run, sign, trusting};
+use super::{fails, lock, new_key, refused, release, run, sign, trusting};
 use crate::support::program::{Ended, klines, with_section};
 
 /// Returns a folder in which `acme` is trusted, with a first release that has been added as `demo`.

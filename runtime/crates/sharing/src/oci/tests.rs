@@ -21,6 +21,9 @@ fn publication() -> Publication {
     made
 }
 
+/// A change of a manifest.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
 #[test]
 fn what_is_published_has_the_form_of_other_tools_and_is_read_again() {
     let Publication { config, manifest } = publication();
@@ -69,7 +72,7 @@ fn manifests_of_something_else_are_refused() {
         Artifact::parse(&serde_json::to_vec(&json).unwrap())
     };
     let index = "application/vnd.oci.image.index.v1+json";
-    let refused: [(ArtifactError, &dyn Fn(&mut Value)); 8] = [
+    let refused: [(ArtifactError, Change<'_>); 8] = [
         (ArtifactError::Kind(index.to_owned()), &|json| *json = json!({ "mediaType": index, "manifests": [] })),
         (ArtifactError::Artifact("x/y".to_owned()), &|json| json["artifactType"] = json!("x/y")),
         (ArtifactError::Artifact("x/y".to_owned()), &|json| json["config"]["mediaType"] = json!("x/y")),
@@ -84,7 +87,7 @@ fn manifests_of_something_else_are_refused() {
     for (expected, change) in refused {
         assert_eq!(changed(change), Err(expected));
     }
-    let malformed: [&dyn Fn(&mut Value); 4] = [
+    let malformed: [Change<'_>; 4] = [
         &|json| json["layers"][0]["digest"] = json!("sha256:short"),
         &|json| json["layers"][0]["size"] = json!(-1),
         &|json| json["annotations"][SIGNATURE] = json!(1),

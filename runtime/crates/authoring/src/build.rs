@@ -4,11 +4,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use klines_wasm::manifest::ManifestError;
 use thiserror::Error;
 
 use super::component::ModuleError;
 use super::language::Language;
-use super::project::{Project, ProjectError};
+use super::project::{FILE, Project, ProjectError};
 use super::tools::{ToolError, Tools};
 use super::{c, go, missing_http, rust, scripts};
 
@@ -67,6 +68,14 @@ pub enum BuildError {
         /// The cause.
         source: io::Error,
     },
+    /// The manifest cannot be part of the component.
+    #[error("[manifest] of {path}: {problem}", problem = manifest_problem(.source))]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: ManifestError,
+    },
     /// The project's copy of the contract cannot be used.
     #[error("{0}")]
     Contract(String),
@@ -88,10 +97,22 @@ pub fn project(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>, Buil
         Language::C => c::build(project, tools),
         Language::Go => go::build(project, tools),
     };
-    built.map_err(|error| match error {
+    let mut component = built.map_err(|error| match error {
         BuildError::Tool(error @ ToolError::Failed { .. }) => missing_http::explain(project, error),
         other => other,
-    })
+    })?;
+    if let Some(manifest) = &project.manifest {
+        let added = manifest.add_to(&mut component, &project.name);
+        added.map_err(|source| BuildError::Manifest { path: project.folder.join(FILE), source })?;
+    }
+    Ok(component)
+}
+
+fn manifest_problem(error: &ManifestError) -> String {
+    match error {
+        ManifestError::Several => "the sources have a manifest, too: remove one of them".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// Returns the main source file of a project: the one that `consumer.toml` names, or the first of `usual` that exists.

@@ -10,6 +10,7 @@ pub mod component;
 pub mod contract;
 pub mod harness;
 pub mod language;
+pub mod manifest;
 pub mod module;
 pub mod private;
 pub mod project;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::language::Language;
+use super::manifest::Manifest;
 
 /// The file that makes a folder a project.
 pub const FILE: &str = "consumer.toml";
@@ -35,6 +36,8 @@ pub struct Project {
     pub source: Option<PathBuf>,
     /// Whether the world of the component imports `wasi:http`. Not for Rust, whose crates bring it. Default: no.
     pub http: bool,
+    /// What the component says of itself and asks for. Default: what its own code says.
+    pub manifest: Option<Manifest>,
 }
 
 /// Why a folder is not a project.
@@ -76,6 +79,7 @@ struct Written {
     source: Option<PathBuf>,
     #[serde(default)]
     http: Option<toml::Spanned<bool>>,
+    manifest: Option<Manifest>,
 }
 
 impl Name {
@@ -158,7 +162,8 @@ impl Project {
             let fix = "`http` is for other languages: in Rust, enable the feature `http` of klines-guest in Cargo.toml";
             return Err(wrong(Some(http.span().start), fix.to_owned()));
         }
-        Ok(Self { folder, name, language, wasi: written.wasi, source: written.source, http: http.is_some() })
+        let Written { wasi, source, manifest, .. } = written;
+        Ok(Self { folder, name, language, wasi, source, http: http.is_some(), manifest })
     }
 
     /// Returns the path of the component that a build creates.
@@ -204,7 +209,7 @@ mod tests {
         for (text, expected) in [
             (
                 "name = \"demo\"\nlanguag = \"c\"",
-                "consumer.toml:2:1: unknown field `languag`, expected one of `name`, `language`, `wasi`, `source`, `http`",
+                "consumer.toml:2:1: unknown field `languag`, expected one of `name`, `language`, `wasi`, `source`, `http`, `manifest`",
             ),
             (
                 "name = \"demo\"\nlanguage = \"rust\"\nhttp = true",
@@ -217,6 +222,10 @@ mod tests {
                 "consumer.toml:2:8: a name is 1 to 64 of a-z, 0-9 and `-`, and begins with a letter; `my-demo` would be one",
             ),
             ("name = \"demo\"\nlanguage = \"cobol\"", "consumer.toml:2:12: there is no language `cobol`: There are"),
+            (
+                "name = \"demo\"\nlanguage = \"c\"\n[manifest]\nversoin = \"1\"",
+                "consumer.toml:4:1: unknown field `versoin`, expected one of `version`, `description`, `http`, `dirs`",
+            ),
             ("name = \"demo\"\nlanguage = \"c\"\nwasi = 1", "consumer.toml:3:8: invalid type: integer `1`"),
         ] {
             let found = read(text).unwrap_err();

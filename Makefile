@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool registry build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages check check-all lint format bench bench-store bench-peers dist check-dist test-dist pictures site clean
+.PHONY: help install demo run components redis promtool registry build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages gallery check check-all lint format bench bench-store bench-peers dist check-dist test-dist pictures site clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest past-guest rsi-example
@@ -103,7 +103,10 @@ test-deploy: build redis promtool ## Run the alerts and the dashboard of deploy/
 soak-scale: components redis ## Run a simulated exchange of 1,440 symbols at 14 intervals into five consumers for 10 minutes and account for every kline (SECONDS=600)
 	KLINES_SCALE_SECONDS=$(or $(SECONDS),600) cargo test --locked -p klines --test it scale::program -- --nocapture
 
-test-languages: build ## Make, build, test and run a consumer in every language, and the examples (about 10 minutes; KLINES_MIXED_SECONDS=600 for longer)
+gallery: build registry ## Publish the examples in a registry on this machine, list them in an index, and serve it until Ctrl-C (PORT=5050 EXAMPLES="rust go")
+	@examples/gallery.sh target/release/klines $(or $(PORT),5050) $(EXAMPLES)
+
+test-languages: build registry ## Make, build, test and run a consumer in every language, and the examples (about 10 minutes; KLINES_MIXED_SECONDS=600 for longer)
 	@runtime/tests/languages/run.sh target/release/klines $(TESTS)
 
 # Named together with klines, whose dependencies it then shares: alone it would need other features of them.

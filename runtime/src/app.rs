@@ -124,6 +124,7 @@ fn consumer(command: &ConsumerCommand) -> anyhow::Result<ExitCode> {
         ConsumerCommand::Remove(args) => share::remove::remove(args),
         ConsumerCommand::Sign(args) => share::sign::sign(args),
         ConsumerCommand::Publish(args) => share::publish::publish(args),
+        ConsumerCommand::Search(args) => share::search::search(args),
         ConsumerCommand::Inspect(args) => inspect::inspect(args),
     }
 }

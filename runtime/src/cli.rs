@@ -30,7 +30,8 @@ pub use self::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, SourceArgs};
 pub use self::backfill::BackfillArgs;
 pub use self::consumer::{
     AddArgs, BuildArgs, ComponentCheckArgs, ConfigFileArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs,
-    OfferArgs, OrderArgs, PasswordArgs, PublishArgs, RemoveArgs, SignArgs, TargetRunArgs, TestArgs, UpgradeArgs,
+    OfferArgs, OrderArgs, PasswordArgs, PublishArgs, RemoveArgs, SearchArgs, SignArgs, TargetRunArgs, TestArgs,
+    UpgradeArgs,
 };
 pub use self::fetch::FetchArgs;
 pub use self::history::{HistoryArgs, HistoryFormat};

@@ -3,6 +3,7 @@
 pub mod add;
 pub mod publish;
 pub mod remove;
+pub mod search;
 pub mod sign;
 pub mod upgrade;
 

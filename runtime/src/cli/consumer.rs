@@ -12,7 +12,7 @@ use klines_config::{Flags, Sources};
 
 pub use self::authoring::{BuildArgs, ComponentCheckArgs, NewArgs};
 pub use self::share::{
-    AddArgs, ConfigFileArgs, OfferArgs, PasswordArgs, PublishArgs, RemoveArgs, SignArgs, UpgradeArgs,
+    AddArgs, ConfigFileArgs, OfferArgs, PasswordArgs, PublishArgs, RemoveArgs, SearchArgs, SignArgs, UpgradeArgs,
 };
 pub use self::test::TestArgs;
 use super::args::{self, ConfigArgs, KlineArgs, LogArgs, MarketArgs};
@@ -38,6 +38,8 @@ pub enum ConsumerCommand {
     Reload(OrderArgs),
     /// Show a component, the permissions that it requests, and the lines of klines.toml that grant them
     Inspect(InspectArgs),
+    /// Find published components in an index
+    Search(SearchArgs),
     /// Verify a component of others, show what it wants, and add it to the configuration
     Add(AddArgs),
     /// Replace the component of a consumer by another release, and show how they differ

@@ -8,6 +8,7 @@ mod enforcement;
 mod files;
 mod keys;
 mod registry;
+mod search;
 mod server;
 mod urls;
 

@@ -1,7 +1,12 @@
-"""All examples in examples/, built and tested by the commands of their README, and the one in WebAssembly text."""
+"""All examples in examples/, built and tested by the commands of their README, the one in WebAssembly text, and the gallery."""
 
+import os
 import shutil
+import socket
+import subprocess
+import sys
 
+import places
 from places import ROOT, Run, eventually, folder, typed
 
 # Folder below examples/, and the language whose tools it needs.
@@ -42,4 +47,31 @@ def text():
     assert run.said("begins", "demo"), log
 
 
-TESTS = [*(example(name, language) for name, language in EXAMPLES.items()), text]
+def gallery():
+    """an example gets from a registry to its first kline in three commands"""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    serve = [ROOT / "examples/gallery.sh", places.program, str(port), "rust"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=sys.stdout, text=True, env=environment) as served:
+        try:
+            said = []
+            for line in served.stdout:
+                said.append(line)
+                if line.startswith("Ctrl-C"):
+                    break
+            assert "1 examples are published" in "".join(said), said
+            home = ROOT / "target/gallery/operator"
+            shown, _ = typed("klines consumer search --index ../index.toml averages", home)
+            assert "signed      by gallery, with the trusted key" in shown, shown
+            add = next(line.split("klines ", 1)[1] for line in shown.splitlines() if line.startswith("  add "))
+            typed(f"klines {add} --name crossover", home)
+            run = Run(home, "--intervals", "1s")
+            eventually("a kline", lambda: run.metric("klines_consumer_klines_total", "crossover") > 0)
+            run.stop()
+        finally:
+            served.terminate()
+
+
+TESTS = [*(example(name, language) for name, language in EXAMPLES.items()), text, gallery]

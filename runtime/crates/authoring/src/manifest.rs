@@ -3,7 +3,6 @@
 
 use klines_wasm::manifest::{ManifestError, SECTION, Wants};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use wasm_encoder::{ComponentSection as _, CustomSection};
 
 use super::project::Name;
@@ -50,17 +49,23 @@ struct WantedSecret {
     host: Option<String>,
 }
 
+/// The content of the section.
+#[derive(Serialize)]
+struct Written<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    manifest: &'a Manifest,
+}
+
 impl Manifest {
     /// Adds the section to a component of this name.
     ///
     /// # Errors
     /// When the component has one already, or klines would refuse this one.
     pub(super) fn add_to(&self, component: &mut Vec<u8>, name: &Name) -> Result<(), ManifestError> {
-        let malformed = |error: serde_json::Error| ManifestError::Malformed(error.to_string());
-        let mut json = serde_json::to_value(self).map_err(malformed)?;
-        json["name"] = json!(name.as_str());
-        let json = json.to_string();
-        CustomSection { name: SECTION.into(), data: json.as_bytes().into() }.append_to_component(component);
+        let json = serde_json::to_vec(&Written { name: name.as_str(), manifest: self });
+        let json = json.map_err(|error| ManifestError::Malformed(error.to_string()))?;
+        CustomSection { name: SECTION.into(), data: json.into() }.append_to_component(component);
         Wants::of(component).map(drop)
     }
 }

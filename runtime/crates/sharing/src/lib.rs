@@ -5,6 +5,7 @@
 
 pub mod agreement;
 pub mod digest;
+pub mod index;
 pub mod lock;
 pub mod oci;
 pub mod signature;

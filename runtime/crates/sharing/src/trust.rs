@@ -71,6 +71,14 @@ impl TrustError {
 }
 
 impl TrustedKeys {
+    /// Returns the publisher who has this key, and whether it is revoked.
+    #[must_use]
+    pub fn publisher_of(&self, key: &PublicKey) -> Option<(&str, bool)> {
+        let is_of = |publisher: &&Publisher| publisher.keys.contains(key) || publisher.revoked.contains(key);
+        let (name, publisher) = self.0.iter().find(|(_, publisher)| is_of(publisher))?;
+        Some((name, publisher.revoked.contains(key)))
+    }
+
     /// Finds the trusted key that has signed `bytes`.
     ///
     /// # Errors

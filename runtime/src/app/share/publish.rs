@@ -1,5 +1,7 @@
-//! `klines consumer publish`: puts a signed component into a registry of OCI artifacts.
+//! `klines consumer publish`: puts a signed component into a registry of OCI artifacts, and names it in an index for
+//! `klines consumer search`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -7,14 +9,19 @@ use klines_authoring::tools::cache_of_process;
 use klines_config::Config;
 use klines_domain::sanitize::sanitize;
 use klines_sharing::digest::Digest;
+use klines_sharing::index::{Index, Listing};
 use klines_sharing::oci::{About, Publication};
-use klines_sharing::signature::Signature;
+use klines_sharing::signature::{PublicKey, Signature};
 use klines_sharing::source::{Reference, Source};
 use klines_sharing::trust::TrustError;
 use klines_system::limits::Limits;
+use klines_wasm::component::Component;
 use klines_wasm::component_loader::ComponentFile;
+use klines_wasm::grants::Grants;
 
+use super::files::{Changes, PUBLIC};
 use super::remote;
+use super::search::read_index;
 use super::sign::{component, sign_file, signature_of};
 use super::source::read_signature;
 use crate::app::output;
@@ -29,14 +36,29 @@ use crate::cli::PublishArgs;
 pub fn publish(args: &PublishArgs) -> anyhow::Result<ExitCode> {
     let to = destination(args)?;
     let (config, _) = klines_config::load(args.config.sources()).map_err(Refused)?;
+    // An index that cannot be read is noticed before anything is published.
+    let index = args.index.as_deref().map(|path| read_index(path).map(|index| (path, index.unwrap_or_default())));
+    let index = index.transpose()?;
     let file = component(&args.component)?;
-    let publication = publication(args, &config, &file)?;
-    let (digest, was_there) = remote::publish(&config, &to, file.bytes, publication, args.move_tag)?;
+    let components = compiling::for_an_author(cache_of_process().as_deref())?;
+    let component = components.from_untrusted(&file, &Limits::default()).with_context(|| shown(args))?;
+    let (signature, key) = signature(args, &config, &file)?;
+    let publication = publication(&component, &file, &signature)?;
+    let digest = Digest::of(&file.bytes);
+    let (manifest, was_there) = remote::publish(&config, &to, file.bytes, publication, args.move_tag)?;
     if was_there {
         output::eprint("the tag names exactly this already; nothing is changed");
     }
-    output::print(&format!("{}\n", to.pinned(digest)))?;
+    let to = to.pinned(manifest);
+    if let (Some((path, index)), Some(key)) = (index, key) {
+        list(path, index, &to, listing(&component, digest, key, &to))?;
+    }
+    output::print(&format!("{to}\n"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn shown(args: &PublishArgs) -> String {
+    sanitize(&args.component.display().to_string(), usize::MAX)
 }
 
 /// Returns where the component is published.
@@ -47,34 +69,56 @@ fn destination(args: &PublishArgs) -> anyhow::Result<Reference> {
     }
 }
 
-/// Signs the component if a key is given, compiles it as operators will, and describes it.
-fn publication(args: &PublishArgs, config: &Config, file: &ComponentFile) -> anyhow::Result<Publication> {
-    let shown = sanitize(&args.component.display().to_string(), usize::MAX);
-    let components = compiling::for_an_author(cache_of_process().as_deref())?;
-    let component = components.from_untrusted(file, &Limits::default()).with_context(|| shown.clone())?;
-    let signature = match &args.key {
-        Some(key) => {
-            let (signature, text) = sign_file(&args.component, file, key, &args.password)?;
-            output::eprint(text.trim_end());
-            signature
-        }
-        None => present_signature(args, config, file, &shown)?,
+/// Signs the component if a key is given, or else reads its signature.
+fn signature(
+    args: &PublishArgs,
+    config: &Config,
+    file: &ComponentFile,
+) -> anyhow::Result<(Signature, Option<PublicKey>)> {
+    let Some(key) = &args.key else {
+        return Ok((present_signature(args, config, file)?, None));
     };
+    let signed = sign_file(&args.component, file, key, &args.password)?;
+    output::eprint(signed.text.trim_end());
+    Ok((signed.signature, Some(signed.key)))
+}
+
+fn publication(component: &Component, file: &ComponentFile, signature: &Signature) -> anyhow::Result<Publication> {
     let wants = component.wants();
     let manifest = wants.manifest.clone().unwrap_or_default();
     let title = if manifest.name.is_empty() { file.name.trim_end_matches(".wasm") } else { &manifest.name };
     let (version, description) = (manifest.version.as_str(), manifest.description.as_str());
     let about = About { title, version, description, exports: &[component.contract()], imports: &wants.imports };
-    Publication::new(&file.bytes, about, &signature).context("describing the component")
+    Publication::new(&file.bytes, about, signature).context("describing the component")
+}
+
+fn listing(component: &Component, digest: Digest, key: PublicKey, at: &Reference) -> Listing {
+    let wants = component.wants();
+    let manifest = wants.manifest.clone().unwrap_or_default();
+    Listing {
+        source: Source::Registry(at.clone()),
+        digest,
+        key,
+        version: manifest.version,
+        description: manifest.description,
+        contract: component.contract(),
+        wants: wants.missing(&Grants::default()).into_iter().map(|want| want.what).collect(),
+    }
+}
+
+/// Puts a component into an index, in place of what has its name there.
+fn list(path: &Path, mut index: Index, at: &Reference, listing: Listing) -> anyhow::Result<()> {
+    index.0.insert(at.name.clone(), listing);
+    let mut changes = Changes::default();
+    changes.stage(path, index.text().as_bytes(), PUBLIC)?;
+    changes.commit()?;
+    output::eprint(&format!("{} is listed in {}", at.name, sanitize(&path.display().to_string(), usize::MAX)));
+    Ok(())
 }
 
 /// Reads the signature next to the component, and refuses one that is evidently of other bytes.
-fn present_signature(
-    args: &PublishArgs,
-    config: &Config,
-    file: &ComponentFile,
-    shown: &str,
-) -> anyhow::Result<Signature> {
+fn present_signature(args: &PublishArgs, config: &Config, file: &ComponentFile) -> anyhow::Result<Signature> {
+    let shown = shown(args);
     let path = signature_of(&args.component);
     let Some(text) = read_signature(&path)? else {
         bail!("{shown}: it is not signed ({}): sign it with --key FILE", path.display());

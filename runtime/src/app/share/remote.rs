@@ -39,6 +39,17 @@ pub(super) fn download(config: &Config, url: &Url, max_size: u64) -> anyhow::Res
     })
 }
 
+/// Downloads a file of at most `max_size` bytes.
+///
+/// # Errors
+/// When it cannot be downloaded.
+pub(super) fn file(config: &Config, url: &Url, max_size: u64) -> anyhow::Result<Vec<u8>> {
+    with_dialer(config, async |dialer| {
+        let client = HttpClient::new(dialer, url, TimeLimits::FETCH).await;
+        download::file(&client, url, max_size).await
+    })
+}
+
 /// Fetches a component of at most `max_size` bytes from a registry, and the digest of its manifest.
 ///
 /// # Errors

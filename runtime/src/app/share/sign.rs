@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use klines_domain::sanitize::sanitize;
 use klines_domain::secret::Secret;
 use klines_sharing::digest::Digest;
-use klines_sharing::signature::Signature;
+use klines_sharing::signature::{PublicKey, Signature};
 use klines_sharing::signing::{self, SigningKey};
 use klines_system::limits::Limits;
 use klines_wasm::component_loader::{ComponentFile, Links, read, recognise};
@@ -67,8 +67,8 @@ pub fn generate(file: &Path, args: &KeygenArgs) -> anyhow::Result<ExitCode> {
 /// When the file is no component, or the private key cannot be used.
 pub fn sign(args: &SignArgs) -> anyhow::Result<ExitCode> {
     let file = component(&args.component)?;
-    let (_, text) = sign_file(&args.component, &file, &args.key, &args.password)?;
-    output::print(&text)?;
+    let signed = sign_file(&args.component, &file, &args.key, &args.password)?;
+    output::print(&signed.text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -83,34 +83,44 @@ pub(super) fn component(path: &Path) -> anyhow::Result<ComponentFile> {
     Ok(file)
 }
 
-/// Signs the content of `path`, and writes the signature next to it. Returns the signature, and a line that says what
-/// was done.
+/// A file that was signed.
+pub(super) struct SignedFile {
+    /// The signature, which is in a file next to it.
+    pub(super) signature: Signature,
+    /// The key that has signed.
+    pub(super) key: PublicKey,
+    /// A line that says what was done.
+    pub(super) text: String,
+}
+
+/// Signs the content of `path`, and writes the signature next to it.
 ///
 /// # Errors
 /// When the private key cannot be used, or the signature not be written.
 pub(super) fn sign_file(
     path: &Path,
     file: &ComponentFile,
-    key: &Path,
+    key_file: &Path,
     password: &PasswordArgs,
-) -> anyhow::Result<(Signature, String)> {
-    let private = fs::read_to_string(key).with_context(|| key.display().to_string())?;
+) -> anyhow::Result<SignedFile> {
+    let private = fs::read_to_string(key_file).with_context(|| key_file.display().to_string())?;
     let password = password::read(password, Use::Open)?;
     let unlocked = SigningKey::unlock(&Secret::new(private), &password);
-    let unlocked = unlocked.with_context(|| key.display().to_string())?;
+    let unlocked = unlocked.with_context(|| key_file.display().to_string())?;
     let signature = unlocked.sign(&file.bytes, &file.name)?;
     let signature_file = signature_of(path);
     let mut changes = Changes::default();
     changes.stage(&signature_file, signature.text().as_bytes(), PUBLIC)?;
     changes.commit()?;
+    let key = unlocked.public()?;
     let text = format!(
         "signed {} ({}) with the key {}: {}\n",
         sanitize(&path.display().to_string(), usize::MAX),
         Digest::of(&file.bytes),
-        unlocked.public()?.id(),
+        key.id(),
         sanitize(&signature_file.display().to_string(), usize::MAX)
     );
-    Ok((signature, text))
+    Ok(SignedFile { signature, key, text })
 }
 
 /// Returns the file of the signature of a component.

@@ -1,4 +1,4 @@
-//! `klines consumer sign`, `publish`, `add`, `upgrade` and `remove`: the commands for components of others.
+//! `klines consumer sign`, `publish`, `search`, `add`, `upgrade` and `remove`: the commands for components of others.
 
 use std::path::PathBuf;
 
@@ -49,7 +49,8 @@ Exit codes: 0 published, or there already, 1 not published; the reason is printe
 
 Examples:
   klines consumer publish demo.wasm oci://ghcr.io/acme/demo:1.2.0
-  klines consumer publish demo.wasm oci://ghcr.io/acme/demo:1.2.0 --key acme.key")]
+  klines consumer publish demo.wasm oci://ghcr.io/acme/demo:1.2.0 --key acme.key
+  klines consumer publish demo.wasm oci://ghcr.io/acme/demo:1.2.0 --key acme.key --index index.toml")]
 pub struct PublishArgs {
     /// Component to publish
     #[arg(value_name = "COMPONENT")]
@@ -66,7 +67,34 @@ pub struct PublishArgs {
     /// Move the tag if it names something else; operators who have taken it see that it has moved
     #[arg(long)]
     pub move_tag: bool,
+    /// Name it in this index, too, which `klines consumer search` reads; an index that does not exist is created
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub index: Option<PathBuf>,
     /// The configuration, for its proxy.
+    #[command(flatten)]
+    pub config: ConfigFileArgs,
+}
+
+/// `klines consumer search`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Prints each component in whose name, version, description or wants all of the words occur, and the command that adds it. An \
+index is one file, which anybody can write with `klines consumer publish --index` and host. What it says is not verified: \
+`klines consumer add` verifies the component.
+
+Exit codes: 0 ok, also if there is none, 1 the index cannot be read, 78 configuration refused.
+
+Examples:
+  klines consumer search --index https://example.com/index.toml
+  klines consumer search webhook alert --index index.toml")]
+pub struct SearchArgs {
+    /// Words to search for [default: all components]
+    #[arg(value_name = "WORD")]
+    pub words: Vec<String>,
+    /// Index to search in: a file, or https://…
+    #[arg(long, value_name = "FILE|URL")]
+    pub index: PathBuf,
+    /// The configuration, for its proxy and its trusted keys.
     #[command(flatten)]
     pub config: ConfigFileArgs,
 }

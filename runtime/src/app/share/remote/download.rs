@@ -1,4 +1,4 @@
-//! Downloads a component from a URL, and its signature from the same URL with the ending `.minisig`.
+//! Downloads files, such as a component and its signature, which has the same URL with the ending `.minisig`.
 
 use anyhow::{Context, bail};
 use hyper::{Method, StatusCode};
@@ -12,14 +12,19 @@ use crate::app::share::sign::SIGNATURE_ENDING;
 
 /// Downloads a component and its signature.
 pub(super) async fn download(client: &HttpClient, url: &Url, max_size: u64) -> anyhow::Result<Remote> {
-    let bytes = get(client, url, max_size).await?;
-    let bytes = bytes.with_context(|| format!("{}: there is no such file", redacted(url)))?;
+    let bytes = file(client, url, max_size).await?;
     let mut beside = url.clone();
     beside.set_path(&format!("{}{SIGNATURE_ENDING}", url.path()));
     let signature = get(client, &beside, MAX_SIGNATURE as u64).await?;
     let signature = signature.map(String::from_utf8).transpose();
     let signature = signature.with_context(|| format!("{}: it is not a signature of minisign", redacted(&beside)))?;
     Ok(Remote { bytes, signature })
+}
+
+/// Downloads one file.
+pub(super) async fn file(client: &HttpClient, url: &Url, max_size: u64) -> anyhow::Result<Vec<u8>> {
+    let bytes = get(client, url, max_size).await?;
+    bytes.with_context(|| format!("{}: there is no such file", redacted(url)))
 }
 
 /// Returns the content of a URL; `None` if it has none.

@@ -234,4 +234,20 @@ mod tests {
         assert_eq!(path(Category::Inverse, "BTCUSD"), "trading/BTCUSD/BTCUSD2024-01-01.csv.gz");
         assert_eq!(path(Category::Spot, "BTCUSDT"), "spot/BTCUSDT/BTCUSDT_2024-01-01.csv.gz");
     }
+
+    #[tokio::test]
+    async fn requests_are_at_least_a_tenth_of_a_second_apart() {
+        const REQUESTS: u32 = 6;
+        // Nobody listens there, so that a request ends at once. A slow machine can only make all of it longer.
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let base = Url::parse(&format!("http://{gone}")).unwrap();
+        let mut host = ArchiveHost::new(Dialer::new(|_| None).unwrap(), base);
+        let folder = tempfile::TempDir::new().unwrap();
+        let day = ArchiveDay { category: Category::Linear, symbol: Symbol::new("BTCUSDT").unwrap(), day: 0 };
+        let begun = tokio::time::Instant::now();
+        for _ in 0..REQUESTS {
+            assert!(host.download(&day, &folder.path().join("part"), |_| ()).await.is_err());
+        }
+        assert!(begun.elapsed() >= BETWEEN * (REQUESTS - 1), "{:?}", begun.elapsed());
+    }
 }

@@ -72,6 +72,9 @@ pub enum StoreError {
         /// What is damaged.
         what: String,
     },
+    /// The file was removed, renamed or replaced while it was written.
+    #[error("{} was removed or replaced while klines writes it: put it back, or start klines again to begin another store", .0.display())]
+    Gone(PathBuf),
     /// The disk is full.
     #[error("there is no room for {}: free some space on its disk", .0.display())]
     Full(PathBuf),

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -76,6 +76,21 @@ impl Lock {
     /// Notes that klines up to a moment were published and not stored.
     pub(crate) fn note_unstored(&self, until: Millis) -> io::Result<()> {
         self.file.write_all_at(format!("{until:<NOTE$}").as_bytes(), 0)
+    }
+}
+
+/// Tells files apart, also if one takes the name of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Returns which file has a path at present; `None` if none has.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok()?;
+        Some(Self { device: found.dev(), inode: found.ino() })
     }
 }
 

@@ -19,7 +19,7 @@ pub use self::retention::Limits;
 use self::retention::Retention;
 use crate::block::{self, Decoder, Rows};
 use crate::error::{Damage, StoreError};
-use crate::file::{self, Lock};
+use crate::file::{self, Identity, Lock};
 use crate::row::Row;
 use crate::{log, merge, period, run, schema};
 
@@ -33,6 +33,8 @@ const ENTRY: &str = "entry";
 #[derive(Debug)]
 pub struct Writer {
     pub(crate) path: PathBuf,
+    /// The file that is written.
+    file: Option<Identity>,
     pub(crate) connection: Connection,
     /// The number of the last entry of the log.
     pub(crate) entry: u64,
@@ -61,6 +63,7 @@ impl Writer {
         let (connection, lock) = file::open(path, origin)?;
         let mut writer = Self {
             path: path.to_owned(),
+            file: Identity::of(path),
             connection,
             entry: 0,
             positions: Vec::new(),
@@ -98,6 +101,10 @@ impl Writer {
         let rows: Vec<_> = confirmed.filter_map(|kline| Some((kline.series, Row::of(kline)?))).collect();
         if rows.is_empty() {
             return Ok(0);
+        }
+        // SQLite would go on writing a file that nobody finds any more.
+        if Identity::of(&self.path) != self.file {
+            return Err(StoreError::Gone(self.path.clone()));
         }
         let count = rows.len();
         let newest = klines.iter().filter(|kline| kline.confirm).map(|kline| kline.end).max();

@@ -60,6 +60,29 @@ fn a_recorder_waits_for_a_disk_that_fails_and_loses_nothing_that_fits_into_its_q
 }
 
 #[test]
+fn a_store_that_is_taken_away_is_noticed_and_goes_on_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file::path_in(folder.path());
+    let hub = Hub::new();
+    let (recorder, _) = Recorder::start(&path, "live", Limits::none(), (&hub, 1, 0)).unwrap();
+    let observer = recorder.observer();
+    let elsewhere = folder.path().join("elsewhere.db");
+    std::fs::rename(&path, &elsewhere).unwrap();
+    // Another file in its place is not the store.
+    std::fs::copy(&elsewhere, &path).unwrap();
+    hub.publish(&batch([kline("BTCUSDT", "1m", 1, true)]));
+    while !observer.counters().is_failing {
+        thread::yield_now();
+    }
+    assert_eq!(observer.counters().stored, 0);
+    std::fs::rename(&elsewhere, &path).unwrap();
+    recorder.end(PATIENCE);
+    let Counters { stored, lost, is_failing, .. } = observer.counters();
+    assert_eq!((stored, lost, is_failing), (1, 0, false));
+    assert_eq!(starts(&path), [1]);
+}
+
+#[test]
 fn klines_of_another_origin_are_not_read_as_those_of_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = file::path_in(folder.path());

@@ -493,4 +493,10 @@ fn two_configurations_differ_in_keys_and_in_sections_with_other_secrets() {
     let kept = read("[store.retain]\n1m = \"forever\"\n", keys[0]);
     assert_eq!(first.changes(&kept), ["store.retain"]);
     assert_eq!(first.changes(&read("", keys[1])), ["websocket"]);
+    // Of a consumer that joins or leaves, the section, and not all of its keys.
+    let (_folder, mut sources) = folder(&[("klines.toml", "enabled_consumers = [\"websocket\", \"console\"]\n")]);
+    sources.environment = vec![("WSS_AUTH_USER".into(), "me".into()), ("WSS_AUTH_KEY".into(), keys[0].into())];
+    let joined = accepted(load(sources));
+    assert_eq!(first.changes(&joined), ["consumers.console", "enabled_consumers"]);
+    assert_eq!(joined.changes(&first), ["consumers.console", "enabled_consumers"]);
 }

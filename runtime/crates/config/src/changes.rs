@@ -4,7 +4,7 @@ use super::Config;
 
 impl Config {
     /// Returns the keys whose values differ in another configuration, sorted. Of a section in which only a secret or a value
-    /// without a key of its own differs, its name.
+    /// without a key of its own differs, its name; of a consumer that only one of them enables, its section.
     #[must_use]
     pub fn changes(&self, other: &Self) -> Vec<String> {
         let missing_in = |of: &'_ Self, known: &Self| -> Vec<String> {
@@ -34,6 +34,15 @@ impl Config {
             let is_listed = section == "consumers" && keys.iter().any(|key| key == "enabled_consumers");
             if !is_listed && !keys.iter().any(is_named) {
                 keys.push(section.to_owned());
+            }
+        }
+        for consumer in self.consumers.iter().chain(&other.consumers) {
+            let has = |config: &Self| config.consumers.iter().any(|known| known.name == consumer.name);
+            let section = format!("consumers.{}", consumer.name);
+            let is_of_it = |key: &String| key.strip_prefix(&section).is_some_and(|rest| rest.starts_with('.'));
+            if has(self) != has(other) && keys.iter().any(is_of_it) {
+                keys.retain(|key| !is_of_it(key));
+                keys.push(section);
             }
         }
         keys.sort();

@@ -31,7 +31,8 @@ use crate::cli::UpgradeArgs;
 /// # Errors
 /// When the component is not accepted, or nothing can be written. Nothing is changed then.
 pub fn upgrade(args: &UpgradeArgs) -> anyhow::Result<ExitCode> {
-    let mut to = Configuration::read(&args.config)?;
+    // Its component may be missing; whether all is well with the new one is checked below.
+    let mut to = Configuration::examine(&args.config)?;
     let (consumer, path) = consumer(&to, &args.name)?;
     let accepted = to.lock.0.get(&args.name).cloned();
     let from = source_of(args, &to, accepted.as_ref())?;
@@ -54,23 +55,51 @@ pub fn upgrade(args: &UpgradeArgs) -> anyhow::Result<ExitCode> {
     agree(args, accepted.as_ref(), (&offer, &wants), &edited_by_hand)?;
     let granted = choice::grants(&wants.to_decide, &args.offer.grants)?;
     to.document.grant(&args.name, &granted)?;
-    let component = to.written(&path)?;
-    let entry = entry(&to, &args.name, &offer, &component)?;
-    if accepted.as_ref() == Some(&entry) && fs::read(&path).is_ok_and(|bytes| bytes == offer.file.bytes) {
+    let is_missing = !path.exists();
+    if is_missing {
+        // The configuration would be refused without it.
+        put(&path, &offer)?;
+    }
+    let entry = to.written(&path).and_then(|component| entry(&to, &args.name, &offer, &component));
+    let entry = entry.inspect_err(|_| take_back(&path, is_missing))?;
+    let is_same = accepted.as_ref() == Some(&entry) && fs::read(&path).is_ok_and(|bytes| bytes == offer.file.bytes);
+    if is_same && !is_missing {
         output::print(&format!("{}: this is what was accepted; nothing is changed\n", args.name))?;
         return Ok(ExitCode::SUCCESS);
     }
     to.lock.0.insert(args.name.clone(), entry);
-    let mut changes = Changes::default();
-    to.stage_lock(&mut changes)?;
-    to.stage_document(&mut changes)?;
-    // Last, so that a run that notices the new file finds its entry.
-    changes.stage(&path, &offer.file.bytes, PUBLIC)?;
-    changes.commit()?;
+    write(&to, &path, &offer).inspect_err(|_| take_back(&path, is_missing))?;
     let mut text = format!("{} is now {}\n", args.name, offer.digest);
     granted.iter().for_each(|granted| text.push_str(&format!("granted {}\n", granted.line())));
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the lock file and the configuration, and then the component.
+fn write(to: &Configuration, path: &Path, offer: &Offer) -> anyhow::Result<()> {
+    let mut changes = Changes::default();
+    to.stage_lock(&mut changes)?;
+    to.stage_document(&mut changes)?;
+    // Last, so that a run that notices the new file finds its entry.
+    changes.stage(path, &offer.file.bytes, PUBLIC)?;
+    changes.commit()
+}
+
+/// Writes a component that was missing.
+fn put(path: &Path, offer: &Offer) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let mut changes = Changes::default();
+    changes.stage(path, &offer.file.bytes, PUBLIC)?;
+    changes.commit()
+}
+
+/// Removes a component again that was missing before.
+fn take_back(path: &Path, was_missing: bool) {
+    if was_missing {
+        let _ = fs::remove_file(path);
+    }
 }
 
 fn consumer(to: &Configuration, name: &str) -> anyhow::Result<(Consumer, PathBuf)> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use klines_sharing::digest::Digest;
 use tempfile::TempDir;
 
-use super::{fails, lock, new_key, refused, release, run, sign, trusting};
+use super::{content, fails, lock, new_key, refused, release, run, sign, trusting};
 use crate::support::program::{Ended, klines, with_section};
 
 /// Returns a folder in which `acme` is trusted, with a first release that has been added as `demo`.
@@ -117,6 +117,22 @@ fn nothing_is_granted_or_overwritten_silently() {
     fs::write(home.path().join("plugins/other.wasm"), "mine").unwrap();
     let other = ["consumer", "add", &file, "--name", "other", "--grant", "none"];
     fails(home.path(), &other, &["plugins/other.wasm exists already"]);
+}
+
+#[test]
+fn an_upgrade_brings_back_a_component_that_is_gone() {
+    let home = with_demo("", "none");
+    let (path, before) = (home.path().join("plugins/demo.wasm"), content(home.path()));
+    fs::remove_file(&path).unwrap();
+    refused(home.path(), &["there is no component file"]);
+    run(home.path(), &["consumer", "upgrade", "demo"]).success();
+    assert_eq!(content(home.path()), before);
+    // What is not accepted is not there afterwards either.
+    fs::remove_file(&path).unwrap();
+    let toml = fs::read_to_string(home.path().join("klines.toml")).unwrap();
+    fs::write(home.path().join("klines.toml"), format!("{toml}\n[klines]\nintervals = [\"7x\"]\n")).unwrap();
+    fails(home.path(), &["consumer", "upgrade", "demo"], &["the configuration would be refused with it"]);
+    assert!(!path.exists());
 }
 
 #[test]

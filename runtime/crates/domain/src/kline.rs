@@ -40,6 +40,12 @@ impl Quality {
         if other.rank() > self.rank() { other } else { self }
     }
 
+    /// Returns whether more is known of this kline than of the other one.
+    #[must_use]
+    pub const fn is_better(self, other: Self) -> bool {
+        self.rank() < other.rank()
+    }
+
     const fn rank(self) -> u8 {
         match self {
             Self::Complete => 0,

@@ -1,4 +1,5 @@
-//! Klines of an interval that is not stored, composed of those of one that is: `3m` of `1m`.
+//! Klines of an interval that is not stored, composed of those of one that is: `3m` of `1m`. Where the longest such interval
+//! lacks something, shorter ones are asked: it may have been stored for some of the time, or for other symbols, only.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ impl Composed {
         Self { inner, stored: stored.to_vec() }
     }
 
-    fn compose(&self, part: Interval, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
+    /// Composes klines of one interval. Returns apart from them the newest window if nothing shows that it is over.
+    fn compose(&self, part: Interval, query: &Query) -> Result<(Vec<Arc<Kline>>, Option<Arc<Kline>>), HistoryError> {
         let whole = query.series.interval;
         let (from, to) = (query.from.clamp(0, LATEST), query.to.clamp(0, LATEST));
         let first = if whole.start_of(from) == from { from } else { whole.next(whole.start_of(from)) };
@@ -74,13 +76,14 @@ impl Composed {
             _ = if query.side == Side::Oldest { windows.pop_last() } else { windows.pop_first() };
         }
         let id = SeriesId::of(query.series.clone());
+        let mut open = None;
         // The newest window is over if its last part is, or if a later one has a part.
         if let Some((start, sum)) = windows.last_key_value()
             && sum.kline.end + 1 != whole.next(*start)
         {
             let later = Query { from: whole.next(*start), to: LATEST, limit: 1, side: Side::Oldest, ..parts };
             if self.inner.klines(&later)?.is_empty() {
-                windows.pop_last();
+                open = windows.pop_last().map(|(start, sum)| Arc::new(sum.kline_of(id, start, part)));
             }
         }
         let mut klines: Vec<_> = windows.iter().map(|(start, sum)| Arc::new(sum.kline_of(id, *start, part))).collect();
@@ -89,16 +92,34 @@ impl Composed {
             Side::Oldest => klines.truncate(query.limit),
             Side::Newest => drop(klines.drain(..surplus)),
         }
-        Ok(klines)
+        Ok((klines, open))
     }
 }
 
 impl History for Composed {
     fn klines(&self, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
-        match part_of(query.series.interval, &self.stored) {
-            Some(part) if query.limit > 0 && query.from <= query.to => self.compose(part, query),
-            _ => self.inner.klines(query),
+        let parts = parts_of(query.series.interval, &self.stored);
+        if parts.is_empty() || query.limit == 0 || query.from > query.to {
+            return self.inner.klines(query);
         }
+        let (mut windows, mut open) = (BTreeMap::new(), Vec::new());
+        for part in parts {
+            let (klines, newest) = self.compose(part, query)?;
+            klines.into_iter().for_each(|kline| add(&mut windows, kline));
+            open.extend(newest);
+            if is_whole(&windows, query) {
+                break;
+            }
+        }
+        // Other parts may show that it is over.
+        let newest = windows.keys().next_back().copied();
+        open.into_iter().filter(|kline| Some(kline.start) < newest).for_each(|kline| add(&mut windows, kline));
+        let surplus = windows.len().saturating_sub(query.limit);
+        let klines = windows.into_values();
+        Ok(match query.side {
+            Side::Oldest => klines.take(query.limit).collect(),
+            Side::Newest => klines.skip(surplus).collect(),
+        })
     }
 
     fn klines_before(&self, query: &Query, waiting: &Waiting) -> Result<Vec<Arc<Kline>>, HistoryError> {
@@ -106,15 +127,44 @@ impl History for Composed {
     }
 }
 
+/// Adds a window, or replaces the same one of which less is known. Of the same quality, the one of longer parts stays, which comes
+/// first, unless it has fewer trades.
+fn add(windows: &mut BTreeMap<Millis, Arc<Kline>>, kline: Arc<Kline>) {
+    let found = windows.entry(kline.start).or_insert_with(|| Arc::clone(&kline));
+    if kline.quality.is_better(found.quality) || (kline.quality == found.quality && kline.trades > found.trades) {
+        *found = kline;
+    }
+}
+
+/// Returns whether shorter parts could add nothing: there are as many windows as asked for, or all of the time, none is missing
+/// between them, and none is `gapped`.
+fn is_whole(windows: &BTreeMap<Millis, Arc<Kline>>, query: &Query) -> bool {
+    let whole = query.series.interval;
+    let Some((oldest, newest)) = windows.first_key_value().zip(windows.last_key_value()) else { return false };
+    let is_enough = windows.len() >= query.limit || (*oldest.0 <= query.from && whole.next(*newest.0) > query.to);
+    let starts = windows.keys().zip(windows.keys().skip(1));
+    is_enough
+        && starts.into_iter().all(|(start, next)| whole.next(*start) == *next)
+        && windows.values().all(|kline| kline.quality != Quality::Gapped)
+}
+
 /// Returns the longest of the stored intervals of which another one can be composed; `None` if there is none, it would have too
 /// many parts, or the other one is stored itself.
 #[must_use]
 pub fn part_of(whole: Interval, stored: &[Interval]) -> Option<Interval> {
+    parts_of(whole, stored).into_iter().next()
+}
+
+/// Returns all of the stored intervals of which another one can be composed, the longest first.
+fn parts_of(whole: Interval, stored: &[Interval]) -> Vec<Interval> {
     if stored.contains(&whole) {
-        return None;
+        return Vec::new();
     }
-    let longest = stored.iter().copied().filter(|part| part.tiles(whole)).max();
-    longest.filter(|part| whole.nominal_millis() / part.nominal_millis() <= MAX_PARTS)
+    let is_part = |part: &Interval| part.tiles(whole) && whole.nominal_millis() / part.nominal_millis() <= MAX_PARTS;
+    let mut parts: Vec<Interval> = stored.iter().copied().filter(is_part).collect();
+    parts.sort_unstable_by(|one, other| other.cmp(one));
+    parts.dedup();
+    parts
 }
 
 /// The parts of a window that have been read. Pages come from either side.
@@ -170,13 +220,32 @@ mod tests {
     use super::*;
     use crate::fixture;
 
-    /// Minutes by their number.
+    /// Minutes by their number, and nothing of shorter intervals.
     #[derive(Debug)]
     struct Minutes(BTreeMap<Millis, Arc<Kline>>);
 
+    /// Series of several intervals, each with its klines by their starts.
+    #[derive(Debug)]
+    struct Stored(Vec<(Interval, BTreeMap<Millis, Arc<Kline>>)>);
+
+    impl History for Stored {
+        fn klines(&self, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
+            let of = self.0.iter().find(|(interval, _)| *interval == query.series.interval);
+            let found = of.map_or_else(BTreeMap::new, |(_, klines)| klines.clone());
+            let found: Vec<_> = found.range(query.from..=query.to).map(|(_, kline)| kline.clone()).collect();
+            let surplus = found.len().saturating_sub(query.limit);
+            Ok(match query.side {
+                Side::Oldest => found.into_iter().take(query.limit).collect(),
+                Side::Newest => found.into_iter().skip(surplus).collect(),
+            })
+        }
+    }
+
     impl History for Minutes {
         fn klines(&self, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
-            assert_eq!(query.series.interval, Interval::MINUTE);
+            if query.series.interval != Interval::MINUTE {
+                return Ok(Vec::new());
+            }
             let found = self.0.range(query.from..=query.to).map(|(_, kline)| kline.clone());
             Ok(match query.side {
                 Side::Oldest => found.take(query.limit).collect(),
@@ -269,6 +338,38 @@ mod tests {
         );
         assert_eq!(part("100ms"), None);
         assert_eq!(part_of(Interval::Month, &["1s".parse().unwrap()]), None, "it has too many parts");
+    }
+
+    #[test]
+    fn where_the_longest_interval_lacks_something_shorter_ones_are_used() {
+        let kline = |interval: &str, start: i64, trades: u64| {
+            let millis = interval.parse::<Interval>().unwrap().nominal_millis();
+            let made = fixture::kline("BTCUSDT", interval, start / millis, true);
+            (start, Arc::new(Kline { trades, quality: Quality::Complete, ..made }))
+        };
+        let stored = |ten_seconds: &[i64], seconds: &[i64]| {
+            let [ten, one]: [Interval; 2] = ["10s", "1s"].map(|it| it.parse().unwrap());
+            let tens = ten_seconds.iter().map(|start| kline("10s", start * 1_000, 10)).collect();
+            let ones = seconds.iter().map(|start| kline("1s", start * 1_000, 1)).collect();
+            Composed::new(Arc::new(Stored(vec![(ten, tens), (one, ones)])), &[ten, one])
+        };
+        let found = |history: &Composed, limit: usize| {
+            let klines = history.klines(&query("30s", (0, 119_999), limit, Side::Newest)).unwrap();
+            klines.iter().map(|kline| (kline.start / 1_000, kline.trades, kline.quality)).collect::<Vec<_>>()
+        };
+        let (complete, gapped) = (Quality::Complete, Quality::Gapped);
+        let every_second: Vec<i64> = (0..120).collect();
+        let all: Vec<_> = [0, 30, 60, 90].map(|start| (start, 30, complete)).to_vec();
+        // The longer one was stored for a while, or not at all.
+        assert_eq!(found(&stored(&[40, 50, 60, 70, 80], &every_second), 10), all);
+        assert_eq!(found(&stored(&[], &every_second), 10), all);
+        assert_eq!(found(&stored(&[40], &every_second), 2), all[2..]);
+        // Neither has everything.
+        let seconds: Vec<i64> = (0..45).chain(90..120).collect();
+        assert_eq!(
+            found(&stored(&[30, 40, 60], &seconds), 10),
+            [(0, 30, complete), (30, 20, gapped), (60, 10, gapped), (90, 30, complete)]
+        );
     }
 
     proptest! {

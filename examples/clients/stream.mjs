@@ -39,6 +39,8 @@ function take({ type, op, topic, epoch, seq, data, ok, error, topics, feeds }) {
       if (!ok) quit(`${topic ?? ""}: ${error}`);
       for (const [name, state] of Object.entries(topics)) {
         if (state.recovered === false) console.error(`${name}: the messages since the disconnect are lost`);
+        // Nothing was missed, and after a crash of the server the position has another epoch.
+        else if (since[name]?.seq === state.seq) since[name] = { epoch: state.epoch, seq: state.seq };
       }
   }
 }

@@ -46,6 +46,9 @@ def take(message: dict) -> None:
             for topic, state in message["topics"].items():
                 if state.get("recovered") is False:
                     print(f"{topic}: the messages since the disconnect are lost", file=sys.stderr)
+                elif topic in since and since[topic]["seq"] == state["seq"]:
+                    # Nothing was missed, and after a crash of the server the position has another epoch.
+                    since[topic] = {"epoch": state["epoch"], "seq": state["seq"]}
 
 
 def follow() -> None:

@@ -1,5 +1,6 @@
 //! The output of commands: results on standard output, all other messages on standard error.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
@@ -23,6 +24,13 @@ pub fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// Returns a text as one word of a shell, for commands that people copy.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    // Only a NUL cannot be quoted, and no argument has one.
+    shlex::try_quote(text).map_or_else(|_| "''".to_owned(), Cow::into_owned)
 }
 
 /// Prints a line on standard error. Ignores a failure to write it.

@@ -1,8 +1,9 @@
 //! The store of a run: its recorder, what reads it beside the run, and what the run continues of earlier ones.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use klines_config::Config;
 use klines_config::consumers::{Component, Consumer};
@@ -16,10 +17,12 @@ use klines_domain::time::Millis;
 use klines_store::error::StoreError;
 use klines_store::file;
 use klines_store::reader::Reader;
-use klines_store::recorder::Recorder;
+use klines_store::recorder::{Observer, Recorder, Unstored};
 use klines_store::replay::{self, Replay};
 use klines_store::run::{EarlierSymbols, Left};
 use klines_store::writer::Limits;
+use klines_system::clock::LocalClock;
+use tokio::runtime::Handle;
 use tracing::{error, info};
 use url::Host;
 
@@ -34,6 +37,11 @@ const HALVES: u64 = 2;
 /// The memory of a kline there, in bytes, about.
 const KLINE: u64 = 400;
 
+/// How often a run without its store notes until when nothing was stored, and how far ahead in ms: what is published until the next
+/// note is noted already.
+const BETWEEN_NOTES: Duration = Duration::from_secs(5);
+const NOTED_AHEAD: Millis = 10_000;
+
 /// A run's store.
 struct Recording {
     recorder: Recorder,
@@ -44,6 +52,8 @@ struct Recording {
 /// A run's store, and what is continued.
 #[derive(Default)]
 pub struct Begun {
+    /// Reads the counters of the store; `None` if nothing is to be stored.
+    pub observer: Option<Observer>,
     /// Stores what the hub publishes; `None` if nothing is stored.
     pub recorder: Option<Recorder>,
     /// The klines that consumers have not acknowledged.
@@ -52,11 +62,36 @@ pub struct Begun {
     pub symbols: EarlierSymbols,
 }
 
-/// Begins to store what a hub publishes. `earlier` gets what the WebSocket server knows of earlier runs.
-pub fn begin(config: &Config, hub: &Hub, earlier: &EarlierSlot) -> Begun {
-    let Some(recording) = record(config, hub, earlier) else { return Begun::default() };
-    let (missed, symbols) = (recording.missed(config), recording.left.symbols(config.klines.repair));
-    Begun { recorder: Some(recording.recorder), missed, symbols }
+/// Begins to store what a hub publishes. `earlier` gets what the WebSocket server knows of earlier runs. If the store cannot be
+/// used, the run goes on without it.
+pub fn begin(config: &Config, hub: &Hub, earlier: &EarlierSlot, executor: &Handle) -> Begun {
+    if !config.store.enabled {
+        return Begun::default();
+    }
+    let path = file::path_in(&config.data_dir);
+    match record(config, &path, hub, earlier) {
+        Ok(recording) => {
+            let (missed, symbols) = (recording.missed(config), recording.left.symbols(config.klines.repair));
+            Begun { observer: Some(recording.recorder.observer()), recorder: Some(recording.recorder), missed, symbols }
+        }
+        Err(error) => {
+            error!(%error, "klines are not stored in this run");
+            let unstored = Unstored::of(&path);
+            let observer = Some(unstored.observer());
+            executor.spawn(note_unstored(unstored));
+            Begun { observer, ..Begun::default() }
+        }
+    }
+}
+
+/// Notes again and again that klines are published and not stored, so that the next run knows it also after a crash.
+async fn note_unstored(unstored: Unstored) {
+    let clock = LocalClock::start();
+    let mut turns = tokio::time::interval(BETWEEN_NOTES);
+    loop {
+        turns.tick().await;
+        unstored.note(clock.now().get() + NOTED_AHEAD);
+    }
 }
 
 impl Recording {
@@ -84,38 +119,22 @@ impl Recording {
     }
 }
 
-/// Begins to store what a hub publishes, and puts what the WebSocket server knows of earlier runs into `earlier`; `None` if
-/// nothing is to be stored, or the store cannot be used: then the run goes on without it.
-fn record(config: &Config, hub: &Hub, earlier: &EarlierSlot) -> Option<Recording> {
-    if !config.store.enabled {
-        return None;
-    }
-    let path = file::path_in(&config.data_dir);
+/// Begins to store what a hub publishes, and puts what the WebSocket server knows of earlier runs into `earlier`.
+fn record(config: &Config, path: &Path, hub: &Hub, earlier: &EarlierSlot) -> Result<Recording, StoreError> {
     let retain = config.store.retain.clone();
     let max_bytes = max_bytes(config);
     let limits = Limits { retain: Box::new(move |interval| retain.of(interval)), max_bytes };
-    let begun = || -> Result<Recording, StoreError> {
-        let random = getrandom::u64().map_err(|error| StoreError::of_file(&path, &std::io::Error::other(error)))?;
-        let (recorder, left) = Recorder::start(&path, origin(config), limits, (hub, random, config.klines.repair))?;
-        let recording = Recording { recorder, path: path.clone(), left };
-        let has_clients = |consumer: &Consumer| consumer.component == Component::Native(Native::WebSocket);
-        if config.consumers.iter().any(has_clients) {
-            earlier.put(recording.for_clients(config)?);
-        }
-        Ok(recording)
-    };
-    match begun() {
-        Ok(recording) => {
-            let Left { last, crashed, .. } = &recording.left;
-            let (series, after_crash) = (last.len(), crashed.is_some());
-            info!(file = %path.display(), max_bytes, continued_series = series, after_crash, "storing klines");
-            Some(recording)
-        }
-        Err(error) => {
-            error!(%error, "klines are not stored in this run");
-            None
-        }
+    let random = getrandom::u64().map_err(|error| StoreError::of_file(path, &std::io::Error::other(error)))?;
+    let (recorder, left) = Recorder::start(path, origin(config), limits, (hub, random, config.klines.repair))?;
+    let recording = Recording { recorder, path: path.to_owned(), left };
+    let has_clients = |consumer: &Consumer| consumer.component == Component::Native(Native::WebSocket);
+    if config.consumers.iter().any(has_clients) {
+        earlier.put(recording.for_clients(config)?);
     }
+    let Left { last, crashed, .. } = &recording.left;
+    let (series, after_crash) = (last.len(), crashed.is_some());
+    info!(file = %path.display(), max_bytes, continued_series = series, after_crash, "storing klines");
+    Ok(recording)
 }
 
 /// Returns the bytes that the store may take.

@@ -71,13 +71,13 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new().with_taps(taps));
     // Before the consumers, so that there is a store when the WebSocket server begins to serve.
-    let Begun { recorder, missed, symbols } = recording::begin(&config, &hub, &earlier);
+    let Begun { observer, recorder, missed, symbols } = recording::begin(&config, &hub, &earlier, runtime.handle());
     let awaited = wiring::Awaited::Trusted;
     let manager = Arc::new(wiring::start_after(missed, specs, relay, &config, &hub, &data_dir, awaited)?);
     let reloader = Reloader::new(components.clone(), files, &manager, Trust::of(&config));
     let watch = reloader.watch()?;
     let observed = Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir);
-    let observed = Arc::new(observed.with_store(recorder.as_ref().map(Recorder::observer), past));
+    let observed = Arc::new(observed.with_store(observer, past));
     let consumers = Consumers::new(&config, &observed, (&manager, &components, &reloader, publishers));
     let (choices, reconfigurer) = reconfigurer(args, &config, consumers);
     let config_watch = reconfigurer.watch()?;

@@ -479,12 +479,12 @@ fn a_named_file_must_exist() {
 
 #[test]
 fn two_configurations_differ_in_keys_and_in_sections_with_other_secrets() {
-    let read = |text: &str, key: &str| {
-        let (_folder, mut sources) =
-            folder(&[("klines.toml", &format!("enabled_consumers = [\"websocket\"]\n{text}"))]);
+    let read_with = |enabled: &str, text: &str, key: &str| {
+        let (_folder, mut sources) = folder(&[("klines.toml", &format!("enabled_consumers = [{enabled}]\n{text}"))]);
         sources.environment = vec![("WSS_AUTH_USER".into(), "me".into()), ("WSS_AUTH_KEY".into(), key.into())];
         load(sources).unwrap_or_else(|report| panic!("{}", report.render(false, 100))).0
     };
+    let read = |text: &str, key: &str| read_with("\"websocket\"", text, key);
     let keys = ["nOt4-kEy_tHat-aNyone.gu3sses-9f", "aNother_kEy-tHat.n0body-gu3sses-7c"];
     let first = read("", keys[0]);
     assert!(first.changes(&read("[klines]\ngrace = \"80ms\"\n", keys[0])).is_empty(), "the default is no change");
@@ -494,9 +494,7 @@ fn two_configurations_differ_in_keys_and_in_sections_with_other_secrets() {
     assert_eq!(first.changes(&kept), ["store.retain"]);
     assert_eq!(first.changes(&read("", keys[1])), ["websocket"]);
     // Of a consumer that joins or leaves, the section, and not all of its keys.
-    let (_folder, mut sources) = folder(&[("klines.toml", "enabled_consumers = [\"websocket\", \"console\"]\n")]);
-    sources.environment = vec![("WSS_AUTH_USER".into(), "me".into()), ("WSS_AUTH_KEY".into(), keys[0].into())];
-    let joined = accepted(load(sources));
+    let joined = read_with("\"websocket\", \"console\"", "", keys[0]);
     assert_eq!(first.changes(&joined), ["consumers.console", "enabled_consumers"]);
     assert_eq!(joined.changes(&first), ["consumers.console", "enabled_consumers"]);
 }

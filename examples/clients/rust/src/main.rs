@@ -100,6 +100,9 @@ fn take(message: &Value, since: &mut Since) -> Result<(), Refused> {
             for (name, state) in message["topics"].as_object().unwrap_or(&Map::new()) {
                 if state["recovered"] == false {
                     eprintln!("{name}: the messages since the disconnect are lost");
+                } else if since.get(name).is_some_and(|last| last["seq"] == state["seq"]) {
+                    // Nothing was missed, and after a crash of the server the position has another epoch.
+                    since.insert(name.clone(), json!({ "epoch": state["epoch"], "seq": state["seq"] }));
                 }
             }
         }

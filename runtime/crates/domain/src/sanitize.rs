@@ -50,7 +50,7 @@ pub fn is_unsafe(found: char) -> bool {
     found.is_control() || INVISIBLE.iter().any(|(first, last)| (*first..=*last).contains(&found))
 }
 
-/// Returns the text without unsafe characters, cut to at max_bytes `max_bytes` bytes at a character boundary. Line feeds and
+/// Returns the text without unsafe characters, cut to at most `max_bytes` bytes at a character boundary. Line feeds and
 /// tabs become spaces, so that words stay separate and the result is one line.
 #[must_use]
 pub fn sanitize(text: &str, max_bytes: usize) -> String {
@@ -58,7 +58,7 @@ pub fn sanitize(text: &str, max_bytes: usize) -> String {
     for found in text.chars() {
         let found = match found {
             '\n' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-            // The max_bytes common case comes first.
+            // The most common case comes first.
             ' '..='~' => found,
             _ if is_unsafe(found) => continue,
             _ => found,

@@ -62,17 +62,25 @@ pub enum IndexError {
         /// The name of the component.
         name: String,
         /// What is wrong.
-        problem: &'static str,
+        problem: String,
     },
 }
 
 /// The file as it is written.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 struct WrittenIndex {
     version: u32,
-    #[serde(default)]
     components: BTreeMap<String, WrittenListing>,
+}
+
+/// The file as it is read: an entry that cannot be used hides no other one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadIndex {
+    #[serde(rename = "version")]
+    _version: u32,
+    #[serde(default)]
+    components: BTreeMap<String, toml::Value>,
 }
 
 /// The version alone, which is read first: a newer form may have other fields.
@@ -97,22 +105,25 @@ struct WrittenListing {
 }
 
 impl Index {
-    /// Reads the text of an index.
+    /// Reads the text of an index. Returns why entries that are not in it cannot be used, too.
     ///
     /// # Errors
-    /// [`IndexError`].
-    pub fn parse(text: &str) -> Result<Self, IndexError> {
+    /// [`IndexError`] if it is no index.
+    pub fn parse(text: &str) -> Result<(Self, Vec<IndexError>), IndexError> {
         let malformed = |error: toml::de::Error| IndexError::Malformed(sanitize(error.message(), MAX_ERROR));
         let WrittenVersion { version } = toml::from_str(text).map_err(malformed)?;
         if version != VERSION {
             return Err(IndexError::Version(version));
         }
-        let written: WrittenIndex = toml::from_str(text).map_err(malformed)?;
-        let listings = written.components.into_iter().map(|(name, listing)| match listing.read() {
-            Ok(listing) => Ok((name, listing)),
-            Err(problem) => Err(IndexError::Entry { name: sanitize(&name, MAX_ERROR), problem }),
-        });
-        listings.collect::<Result<_, _>>().map(Self)
+        let written: ReadIndex = toml::from_str(text).map_err(malformed)?;
+        let (mut listings, mut faults) = (BTreeMap::new(), Vec::new());
+        for (name, listing) in written.components {
+            match WrittenListing::of_toml(listing).and_then(WrittenListing::read) {
+                Ok(listing) => _ = listings.insert(name, listing),
+                Err(problem) => faults.push(IndexError::Entry { name: sanitize(&name, MAX_ERROR), problem }),
+            }
+        }
+        Ok((Self(listings), faults))
     }
 
     /// Returns the text of the index: the same components always give the same text.
@@ -136,21 +147,27 @@ impl Index {
 }
 
 impl WrittenListing {
+    fn of_toml(value: toml::Value) -> Result<Self, String> {
+        value
+            .try_into()
+            .map_err(|error: toml::de::Error| format!("cannot be read: {}", sanitize(error.message(), MAX_ERROR)))
+    }
+
     fn of(listing: &Listing) -> Self {
         let Listing { source, digest, key, version, description, contract, wants } = listing.clone();
         let (source, key) = (source.to_string(), key.to_string());
         Self { source, digest, key, version, description, contract, wants }
     }
 
-    fn read(self) -> Result<Listing, &'static str> {
+    fn read(self) -> Result<Listing, String> {
         let Self { source, digest, key, version, description, contract, wants } = self;
         let source = match Source::parse(Path::new(&source)) {
             Ok(Source::File(_)) | Err(_) => {
-                return Err("must have a `source` that is https://HOST/PATH or oci://HOST/NAME:TAG");
+                return Err("must have a `source` that is https://HOST/PATH or oci://HOST/NAME:TAG".to_owned());
             }
             Ok(source) => source,
         };
-        let key = key.parse().map_err(|_| "has a `key` that is no public key of minisign")?;
+        let key = key.parse().map_err(|_| "has a `key` that is no public key of minisign".to_owned())?;
         Ok(Listing { source, digest, key, version, description, contract, wants })
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use klines_domain::sanitize::sanitize;
+use klines_domain::sanitize::{is_unsafe, sanitize};
 use thiserror::Error;
 
 /// The maximum length of a signature file in bytes; those of `minisign` have about 350.
@@ -99,6 +99,10 @@ impl Signature {
     pub fn parse(text: &str) -> Result<Self, SignatureError> {
         if text.len() > MAX_SIGNATURE {
             return Err(SignatureError::TooLong(text.len()));
+        }
+        // It is shown, and written to files that people read.
+        if text.chars().any(|found| is_unsafe(found) && !matches!(found, '\n' | '\r' | '\t')) {
+            return Err(SignatureError::Malformed);
         }
         let lines: Vec<&str> = text.lines().take(4).collect();
         let text = format!("{}\n", lines.join("\n"));

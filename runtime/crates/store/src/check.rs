@@ -10,7 +10,7 @@ use klines_domain::time::Millis;
 use rusqlite::Connection;
 
 use crate::backfill::NO_SEQUENCE;
-use crate::block::{Decoder, Rows};
+use crate::block::{self, Decoder, Rows};
 use crate::error::StoreError;
 use crate::reader::Reader;
 use crate::writer::{StepError, intervals};
@@ -163,7 +163,7 @@ fn check_blocks(connection: &Connection, decoder: &mut Decoder, verdict: &mut Ve
         }
         let mut rows = Rows::new();
         let data = row.get_ref(5)?.as_blob().unwrap_or_default();
-        let fault = match decoder.decode(interval, data, &mut rows) {
+        let fault = match decoder.decode((series, interval), data, &mut rows) {
             Err(damage) => Some(damage.to_string()),
             Ok(()) => {
                 verdict.klines += rows.len() as u64;
@@ -177,9 +177,8 @@ fn check_blocks(connection: &Connection, decoder: &mut Decoder, verdict: &mut Ve
 
 /// Returns what is wrong with the rows of a block that says to have `count`, from `first` to `last`.
 fn fault_of(interval: Interval, rows: &Rows, (first, last, count): (Millis, Millis, i64)) -> Option<String> {
-    let ends = rows.first().zip(rows.last()).map(|((_, first), (_, last))| (first.start, last.start));
-    if ends != Some((first, last)) || i64::try_from(rows.len()) != Ok(count) {
-        return Some("it has other klines than it says".to_owned());
+    if !block::is_of(rows, (first, last, count)) {
+        return Some(block::OTHER_KLINES.to_owned());
     }
     if period::start_of(interval, first) != period::start_of(interval, last) {
         return Some("it has klines of two periods".to_owned());

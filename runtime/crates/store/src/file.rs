@@ -5,8 +5,10 @@
 //! committed; a crash of the machine can lose the last transactions, each as a whole. The linked SQLite is the bundled one:
 //! versions up to 3.51.2 can damage a log with two connections.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,7 +47,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    fn take(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn take(path: &Path) -> Result<Self, StoreError> {
         let mut name = path.as_os_str().to_owned();
         name.push(".lock");
         let file =
@@ -147,14 +149,43 @@ pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing(path.to_owned())),
         Err(error) => return Err(StoreError::of_file(path, &error)),
     }
-    let of = |error| StoreError::of(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(of)?;
-    connection.busy_timeout(PATIENCE).map_err(of)?;
-    if check(path, &connection)?.is_none() {
-        return Err(StoreError::Missing(path.to_owned()));
+    let open = |name: &Path, flags| -> Result<Connection, StoreError> {
+        let of = |error| StoreError::of(path, &error);
+        let connection = Connection::open_with_flags(name, flags).map_err(of)?;
+        connection.busy_timeout(PATIENCE).map_err(of)?;
+        if check(path, &connection)?.is_none() {
+            return Err(StoreError::Missing(path.to_owned()));
+        }
+        Ok(connection)
+    };
+    match open(path, flags) {
+        // Beside a writer, SQLite writes to its shared memory even to read. Without one, nothing else is in the log.
+        Err(StoreError::ReadOnly { .. }) if !has_log(path) => {
+            open(&immutable(path), flags | OpenFlags::SQLITE_OPEN_URI)
+        }
+        opened => opened,
     }
-    Ok(connection)
+}
+
+/// Returns whether a store has a log of SQLite, which a writer has left or still writes.
+fn has_log(path: &Path) -> bool {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    fs::metadata(name).is_ok_and(|found| found.len() > 0)
+}
+
+/// Returns the name of a file for SQLite that nobody changes.
+fn immutable(path: &Path) -> PathBuf {
+    let mut name = OsString::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'%' | b'?' | b'#' => name.push(format!("%{byte:02X}")),
+            other => name.push(OsStr::from_bytes(&[*other])),
+        }
+    }
+    name.push("?immutable=1");
+    name.into()
 }
 
 /// Copies a store as of one moment to a new file, which gets its name when it is whole. `change` is made in the copy.
@@ -229,6 +260,17 @@ mod tests {
         drop(open_to_read(&path).unwrap());
         drop(writer);
         drop(open(&path, "live").unwrap());
+    }
+
+    #[test]
+    fn a_store_that_nobody_may_write_is_read_by_its_name_however_odd() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(&folder.path().join("50% of #1? ü"));
+        drop(open(&path, "live").unwrap());
+        assert!(!has_log(&path));
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(immutable(&path), flags).unwrap();
+        assert_eq!(check(&path, &connection).unwrap(), Some(SCHEMA));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use klines_domain::kline::Kline;
 use klines_domain::series::{SeriesId, SeriesKey};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use crate::block::{Decoder, Rows};
-use crate::error::StoreError;
+use crate::block::{self, Decoder, Rows};
+use crate::error::{Damage, StoreError};
 use crate::row::Row;
 use crate::writer::StepError;
 use crate::{file, log, merge, period};
@@ -77,7 +77,13 @@ impl Reader {
             let SeriesKey { category, symbol, interval } = &query.series;
             let find = "SELECT id FROM series WHERE category = ?1 AND symbol = ?2 AND interval = ?3";
             let names = [category.to_string(), symbol.to_string(), interval.to_string()];
-            let number = transaction.prepare_cached(find)?.query_row(names, |row| row.get(0)).optional()?;
+            let number: Option<i64> = transaction
+                .prepare_cached(find)?
+                .query_row(params![names[0], names[1], names[2]], |row| row.get(0))
+                .optional()?;
+            if number.is_some_and(|number| !is_named(&transaction, number, &names)) {
+                return Err(Damage::Contradiction("the index of the series names another one").into());
+            }
             let Some(number) = number.filter(|_| query.limit > 0 && query.from <= query.to) else {
                 return Ok(Vec::new());
             };
@@ -132,6 +138,15 @@ pub(crate) fn key_of([category, symbol, interval]: &[String; 3]) -> Option<Serie
     Some(SeriesKey { category: category.parse().ok()?, symbol, interval: interval.parse().ok()? })
 }
 
+/// Returns whether a series has these names in its own row: the index by which it was found can be damaged.
+fn is_named(transaction: &Transaction<'_>, number: i64, names: &[String; 3]) -> bool {
+    let own = "SELECT category, symbol, interval FROM series WHERE id = ?1";
+    let own = transaction
+        .prepare_cached(own)
+        .and_then(|mut own| own.query_row([number], |row| Ok([row.get::<_, String>(0)?, row.get(1)?, row.get(2)?])));
+    own.is_ok_and(|own| own == *names)
+}
+
 /// Reads a period at a time, from the side that is asked for, until there is enough: what is left lies beyond.
 fn read(
     transaction: &Transaction<'_>,
@@ -144,7 +159,7 @@ fn read(
     let mut logged = log_rows(transaction, series, interval, is_wanted)?;
     let order = if query.side == Side::Oldest { "first, id" } else { "first DESC, id" };
     let find = format!(
-        "SELECT first, data FROM blocks WHERE series = ?1 AND first > ?2 AND first <= ?3 AND last >= ?4 ORDER BY {order}"
+        "SELECT first, data, last, klines FROM blocks WHERE series = ?1 AND first > ?2 AND first <= ?3 AND last >= ?4 ORDER BY {order}"
     );
     let mut blocks = transaction.prepare_cached(&find)?;
     // A block lies within its period.
@@ -169,7 +184,12 @@ fn read(
             }
         }
         period = Some(next);
-        decoder.decode(interval, block.get_ref(1)?.as_blob().unwrap_or_default(), &mut rows)?;
+        let before = rows.len();
+        decoder.decode((series, interval), block.get_ref(1)?.as_blob().unwrap_or_default(), &mut rows)?;
+        let said = (block.get(0)?, block.get(2)?, block.get(3)?);
+        if !block::is_of(rows.get(before..).unwrap_or_default(), said) {
+            return Err(Damage::Contradiction(block::OTHER_KLINES).into());
+        }
     }
     if count < query.limit {
         rows.extend(logged);

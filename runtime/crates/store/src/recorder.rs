@@ -21,6 +21,7 @@ use klines_system::clock::LocalClock;
 use tracing::{info, warn};
 
 use crate::error::StoreError;
+use crate::file::Lock;
 use crate::marks::Marks;
 use crate::run::Left;
 use crate::writer::{Limits, Writer};
@@ -81,6 +82,32 @@ impl Observer {
             lost: self.stats.snapshot().lost(),
             bytes: self.shared.bytes.load(Ordering::Relaxed),
             is_failing: self.shared.is_failing.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A run whose store cannot be opened: nothing is stored, and the next run learns until when that was so.
+#[derive(Debug)]
+pub struct Unstored(Option<Lock>);
+
+impl Unstored {
+    /// Takes the lock of the store, unless another process has it.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        Self(Lock::take(path).ok())
+    }
+
+    /// Returns what reads the counters of a store that takes nothing.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        let shared = Shared { is_failing: AtomicBool::new(true), ..Shared::default() };
+        Observer { stats: Arc::default(), shared: Arc::new(shared) }
+    }
+
+    /// Notes that klines up to a moment are published and not stored. What cannot be noted is not known to the next run.
+    pub fn note(&self, until: Millis) {
+        if let Some(lock) = &self.0 {
+            drop(lock.note_unstored(until));
         }
     }
 }

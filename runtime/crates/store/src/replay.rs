@@ -105,9 +105,10 @@ fn read_fold(
     let mut found = blocks.query([entry])?;
     let mut klines = Vec::new();
     while let Some(row) = found.next()? {
-        let Some(series) = series.get(&row.get(0)?).copied() else { continue };
+        let number = row.get(0)?;
+        let Some(series) = series.get(&number).copied() else { continue };
         let mut rows = Rows::new();
-        decoder.decode(series.interval, row.get_ref(1)?.as_blob().unwrap_or_default(), &mut rows)?;
+        decoder.decode((number, series.interval), row.get_ref(1)?.as_blob().unwrap_or_default(), &mut rows)?;
         klines.extend(run::klines_of(series, &rows));
     }
     in_order(&mut klines);

@@ -136,7 +136,10 @@ impl Writer {
     /// # Errors
     /// [`StoreError`]
     pub fn end_run(&mut self) -> Result<(), StoreError> {
-        file::set_note(&self.connection, STATE, ENDED).map_err(|error| StoreError::of(&self.path, &error))
+        file::set_note(&self.connection, STATE, ENDED).map_err(|error| StoreError::of(&self.path, &error))?;
+        // What waited for a full disk is stored by now.
+        self.note_unstored(0);
+        Ok(())
     }
 }
 
@@ -148,15 +151,17 @@ fn begin(
 ) -> Result<Left, StepError> {
     let before: Option<u64> = file::note(transaction, EPOCH)?.and_then(|text| text.parse().ok());
     let has_ended = file::note(transaction, STATE)?.is_some_and(|state| state == ENDED);
-    let crashed = before.filter(|_| !has_ended);
-    let epoch = before.filter(|_| has_ended).unwrap_or(fresh);
     let last = last(transaction, horizon)?;
     let newest = last.iter().map(|(_, last)| last.next - 1).max();
+    let unstored_until =
+        unstored_until.filter(|noted| newest.is_some_and(|newest| (newest..newest + LONGEST_FULL).contains(noted)));
+    // After a run that has ended as it should, one without its store can have published.
+    let crashed = before.filter(|_| !has_ended || unstored_until.is_some());
+    let epoch = before.filter(|_| crashed.is_none()).unwrap_or(fresh);
     let has_stored = file::note(transaction, BEGUN)?.is_none_or(|begun| begun != entry.to_string());
     let noted = file::note(transaction, CRASHES)?.unwrap_or_default();
     let mut crashes: Vec<Millis> = noted.split_whitespace().filter_map(|text| text.parse().ok()).collect();
     if let Some(newest) = newest {
-        let unstored_until = unstored_until.filter(|noted| (newest..newest + LONGEST_FULL).contains(noted));
         let lost_before = unstored_until.unwrap_or(newest) + 1 + UNSTORED;
         if has_stored {
             // Whatever was published before has been stored, or ended before it.

@@ -81,7 +81,7 @@ fn note_last(transaction: &Transaction<'_>) -> Result<(), StepError> {
         let mut blocks = transaction.prepare_cached(find)?;
         let mut found = blocks.query(params![series, REVISED])?;
         while let Some(block) = found.next()? {
-            decoder.decode(interval, block.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
+            decoder.decode((series, interval), block.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
         }
         note(transaction, series, &rows, interval)?;
     }

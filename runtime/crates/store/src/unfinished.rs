@@ -41,7 +41,7 @@ pub fn find(
     let mut found = blocks.query(params![series, from.saturating_sub(period::length(interval)), from])?;
     let mut rows = Rows::new();
     while let Some(block) = found.next()? {
-        decoder.decode(interval, block.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
+        decoder.decode((series, interval), block.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
     }
     merge::sort(&mut rows);
     merge::newest(&mut rows);

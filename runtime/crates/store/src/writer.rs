@@ -331,7 +331,7 @@ fn seal_period(
         let mut blocks = transaction.prepare_cached(blocks)?;
         let mut found = blocks.query(params![series, from, to])?;
         while let Some(data) = found.next()? {
-            decoder.decode(interval, data.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
+            decoder.decode((series, interval), data.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
         }
     }
     merge::sort(&mut rows);
@@ -353,7 +353,7 @@ fn insert(
         "INSERT INTO blocks (series, first, last, klines, sealed, data, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let (is_sealed, entry) = (entry.is_none(), entry.unwrap_or(0).cast_signed());
     let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    let data = block::encode(interval, rows);
+    let data = block::encode((series, interval), rows);
     transaction.prepare_cached(add)?.execute(params![
         series,
         first.start,

@@ -33,7 +33,7 @@ impl Used {
         Self { bytes: self.bytes.saturating_add(bytes), entries: self.entries.saturating_add(entries) }
     }
 
-    /// Returns whether the usage is at max_bytes `max_bytes` bytes and not too many entries.
+    /// Returns whether the usage is at most `max_bytes` bytes and not too many entries.
     #[must_use]
     pub fn fits(self, max_bytes: u64) -> bool {
         self.bytes <= max_bytes && self.entries <= MAX_ENTRIES

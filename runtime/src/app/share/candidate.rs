@@ -173,7 +173,8 @@ fn lock_folder(folder: &Path) -> anyhow::Result<File> {
     }
 }
 
-fn real(path: &Path) -> PathBuf {
+/// Returns the file that a path leads to.
+pub(super) fn real(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
@@ -183,9 +184,11 @@ fn real(path: &Path) -> PathBuf {
 /// With the reason and the flag that helps.
 pub(super) fn check_name(name: &str) -> anyhow::Result<()> {
     let is_letter = |found: char| found.is_ascii_alphanumeric() || matches!(found, '-' | '_');
-    if name.is_empty() || name.len() > 64 || !name.chars().all(is_letter) {
+    if name.is_empty() || name.len() > 64 || !name.chars().all(is_letter) || name.starts_with('-') {
         let name = klines_domain::sanitize::sanitize(name, 64);
-        bail!("`{name}` cannot be the name of a consumer: give one of letters, digits, `-` and `_` with --name");
+        bail!(
+            "`{name}` cannot be the name of a consumer: give one of letters, digits, `-` and `_`, which does not begin with `-`, with --name"
+        );
     }
     let is_own = klines_config::consumers::Shipped::from_name(name).is_some()
         || klines_config::native::Native::from_name(name).is_some();

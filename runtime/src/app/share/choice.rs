@@ -7,7 +7,7 @@ use klines_domain::sanitize::sanitize;
 use klines_wasm::manifest::Missing;
 use toml_edit::Value;
 
-use crate::app::output;
+use crate::app::output::{self, shell_word};
 
 /// The keys of `allow` that a component can ask for.
 const KEYS: [&str; 4] = ["http", "dirs", "env", "secrets"];
@@ -79,8 +79,10 @@ pub(super) fn grants(wants: &[Missing], given: &[String]) -> anyhow::Result<Vec<
         return Ok(Vec::new());
     }
     if !can_ask() {
-        let lines: Vec<String> =
-            wants.iter().map(|want| format!("\n  --grant '{}'", sanitize(&line_of(want), usize::MAX))).collect();
+        let lines: Vec<String> = wants
+            .iter()
+            .map(|want| format!("\n  --grant {}", shell_word(&sanitize(&line_of(want), usize::MAX))))
+            .collect();
         bail!(
             "it asks for permissions, and nobody says what to grant; repeat the command with --grant all, with --grant \
              none, or with some of these, in which you replace the words in capitals:{}",
@@ -112,9 +114,9 @@ fn of_flags(wants: &[Missing], given: &[String]) -> anyhow::Result<Vec<Granted>>
                 (false, _) => granted.push(Granted::of_want(want)?),
                 (true, true) => {}
                 (true, false) => bail!(
-                    "it asks for {}, which you have to choose: add --grant '{}' with your words in place of the capitals",
+                    "it asks for {}, which you have to choose: add --grant {} with your words in place of the capitals",
                     sanitize(&want.what, usize::MAX),
-                    sanitize(&line_of(want), usize::MAX)
+                    shell_word(&sanitize(&line_of(want), usize::MAX))
                 ),
             }
         }

@@ -1,6 +1,7 @@
 //! `klines consumer publish`: puts a signed component into a registry of OCI artifacts, and names it in an index for
 //! `klines consumer search`.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,7 +10,7 @@ use klines_authoring::tools::cache_of_process;
 use klines_config::Config;
 use klines_domain::sanitize::sanitize;
 use klines_sharing::digest::Digest;
-use klines_sharing::index::{Index, Listing};
+use klines_sharing::index::Listing;
 use klines_sharing::oci::{About, Publication};
 use klines_sharing::signature::{PublicKey, Signature};
 use klines_sharing::source::{Reference, Source};
@@ -19,10 +20,11 @@ use klines_wasm::component::Component;
 use klines_wasm::component_loader::ComponentFile;
 use klines_wasm::grants::Grants;
 
+use super::candidate::real;
 use super::files::{Changes, PUBLIC};
 use super::remote;
 use super::search::read_index;
-use super::sign::{component, sign_file, signature_of};
+use super::sign::{component, sign_once, signature_of};
 use super::source::read_signature;
 use crate::app::output;
 use crate::app::refusal::Refused;
@@ -36,9 +38,10 @@ use crate::cli::PublishArgs;
 pub fn publish(args: &PublishArgs) -> anyhow::Result<ExitCode> {
     let to = destination(args)?;
     let (config, _) = klines_config::load(args.config.sources()).map_err(Refused)?;
-    // An index that cannot be read is noticed before anything is published.
-    let index = args.index.as_deref().map(|path| read_index(path).map(|index| (path, index.unwrap_or_default())));
-    let index = index.transpose()?;
+    // An index that cannot be read or written is noticed before anything is published.
+    if let Some(path) = &args.index {
+        drop(with_listing(path, None)?);
+    }
     let file = component(&args.component)?;
     let components = compiling::for_an_author(cache_of_process().as_deref())?;
     let component = components.from_untrusted(&file, &Limits::default()).with_context(|| shown(args))?;
@@ -50,8 +53,11 @@ pub fn publish(args: &PublishArgs) -> anyhow::Result<ExitCode> {
         output::eprint("the tag names exactly this already; nothing is changed");
     }
     let to = to.pinned(manifest);
-    if let (Some((path, index)), Some(key)) = (index, key) {
-        list(path, index, &to, listing(&component, digest, key, &to))?;
+    if let (Some(path), Some(key)) = (&args.index, key) {
+        // Another command may have changed it until then.
+        let _folder = wait_for_folder(path)?;
+        with_listing(path, Some((&to, listing(&component, digest, key, &to))))?.commit()?;
+        output::eprint(&format!("{} is listed in {}", to.name, sanitize(&path.display().to_string(), usize::MAX)));
     }
     output::print(&format!("{to}\n"))?;
     Ok(ExitCode::SUCCESS)
@@ -69,7 +75,7 @@ fn destination(args: &PublishArgs) -> anyhow::Result<Reference> {
     }
 }
 
-/// Signs the component if a key is given, or else reads its signature.
+/// Signs the component if a key is given and has not signed it yet, or else reads its signature.
 fn signature(
     args: &PublishArgs,
     config: &Config,
@@ -78,7 +84,7 @@ fn signature(
     let Some(key) = &args.key else {
         return Ok((present_signature(args, config, file)?, None));
     };
-    let signed = sign_file(&args.component, file, key, &args.password)?;
+    let signed = sign_once(&args.component, file, key, &args.password)?;
     output::eprint(signed.text.trim_end());
     Ok((signed.signature, Some(signed.key)))
 }
@@ -106,14 +112,26 @@ fn listing(component: &Component, digest: Digest, key: PublicKey, at: &Reference
     }
 }
 
-/// Puts a component into an index, in place of what has its name there.
-fn list(path: &Path, mut index: Index, at: &Reference, listing: Listing) -> anyhow::Result<()> {
-    index.0.insert(at.name.clone(), listing);
+/// Returns the change of an index that puts a component in it, in place of what has its name there. A symbolic link stays.
+fn with_listing(path: &Path, listing: Option<(&Reference, Listing)>) -> anyhow::Result<Changes> {
+    let (mut index, faults) = read_index(path)?.unwrap_or_default();
+    if let Some(fault) = faults.first() {
+        bail!("{}: {fault}: mend or remove it", sanitize(&path.display().to_string(), usize::MAX));
+    }
+    if let Some((at, listing)) = listing {
+        index.0.insert(at.name.clone(), listing);
+    }
     let mut changes = Changes::default();
-    changes.stage(path, index.text().as_bytes(), PUBLIC)?;
-    changes.commit()?;
-    output::eprint(&format!("{} is listed in {}", at.name, sanitize(&path.display().to_string(), usize::MAX)));
-    Ok(())
+    changes.stage(&real(path), index.text().as_bytes(), PUBLIC)?;
+    Ok(changes)
+}
+
+/// Waits until no other command changes an index in this folder. Another one can do so when the returned value is dropped.
+fn wait_for_folder(index: &Path) -> anyhow::Result<File> {
+    let folder = index.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let opened = File::open(folder).with_context(|| folder.display().to_string())?;
+    opened.lock().with_context(|| format!("locking {}", folder.display()))?;
+    Ok(opened)
 }
 
 /// Reads the signature next to the component, and refuses one that is evidently of other bytes.

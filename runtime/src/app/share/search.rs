@@ -10,14 +10,19 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use klines_config::Config;
 use klines_domain::sanitize::sanitize;
-use klines_sharing::index::{Index, Listing, MAX_INDEX};
+use klines_sharing::digest::Digest;
+use klines_sharing::index::{Index, IndexError, Listing, MAX_INDEX};
 use klines_sharing::source::Source;
 use klines_sharing::trust::TrustedKeys;
 
+use super::candidate::check_name;
 use super::remote;
-use crate::app::output;
+use crate::app::output::{self, shell_word};
 use crate::app::refusal::Refused;
 use crate::cli::SearchArgs;
+
+/// The maximum length of a text of an index.
+const MAX_TEXT: usize = 256;
 
 /// Searches an index.
 ///
@@ -25,19 +30,25 @@ use crate::cli::SearchArgs;
 /// When the index cannot be read.
 pub fn search(args: &SearchArgs) -> anyhow::Result<ExitCode> {
     let (config, _) = klines_config::load(args.config.sources()).map_err(Refused)?;
-    let index = fetch(&args.index, &config)?;
+    let (index, faults) = fetch(&args.index, &config)?;
+    faults.iter().for_each(|fault| output::eprint(&format!("{fault}; it is left out")));
     let mut text = String::new();
     for (name, listing) in index.search(&args.words) {
         text.push_str(&described(name, listing, &config.trusted_keys));
     }
-    if text.is_empty() {
-        output::eprint(&format!("none of its {} components has all of these words", index.0.len()));
-    }
     output::print(&text)?;
+    output::eprint(&if text.is_empty() {
+        format!("none of its {} components has all of these words", index.0.len())
+    } else {
+        "an index can say anything: `klines consumer add` verifies the component and its key".to_owned()
+    });
     Ok(ExitCode::SUCCESS)
 }
 
-fn fetch(from: &Path, config: &Config) -> anyhow::Result<Index> {
+/// An index, and why some of its entries cannot be used.
+type Found = (Index, Vec<IndexError>);
+
+fn fetch(from: &Path, config: &Config) -> anyhow::Result<Found> {
     let shown = || sanitize(&from.display().to_string(), usize::MAX);
     match Source::parse(from)? {
         Source::File(path) => read_index(&path)?.with_context(|| format!("{}: there is no such file", shown())),
@@ -50,7 +61,7 @@ fn fetch(from: &Path, config: &Config) -> anyhow::Result<Index> {
 ///
 /// # Errors
 /// When it cannot be read, or is no index.
-pub(super) fn read_index(path: &Path) -> anyhow::Result<Option<Index>> {
+pub(super) fn read_index(path: &Path) -> anyhow::Result<Option<Found>> {
     let shown = || sanitize(&path.display().to_string(), usize::MAX);
     match fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -68,7 +79,7 @@ pub(super) fn read_index(path: &Path) -> anyhow::Result<Option<Index>> {
     parse(&bytes).with_context(shown).map(Some)
 }
 
-fn parse(bytes: &[u8]) -> anyhow::Result<Index> {
+fn parse(bytes: &[u8]) -> anyhow::Result<Found> {
     let text = std::str::from_utf8(bytes).context("it is no text in UTF-8")?;
     Ok(Index::parse(text)?)
 }
@@ -76,28 +87,38 @@ fn parse(bytes: &[u8]) -> anyhow::Result<Index> {
 fn described(name: &str, listing: &Listing, trusted: &TrustedKeys) -> String {
     let Listing { source, digest, key, version, description, contract, wants } = listing;
     // Many blanks could move a text to the beginning of another line, where it looks like one of these.
-    let clean = |text: &str| sanitize(&text.split_whitespace().collect::<Vec<_>>().join(" "), usize::MAX);
-    let signed = match trusted.publisher_of(key) {
-        Some((publisher, false)) => format!("by {publisher}, with the trusted key {key}"),
-        Some((publisher, true)) => format!("by {publisher}, with a key that is revoked"),
-        None => format!("with the key {key}, which is none of the trusted keys"),
+    let clean = |text: &str| sanitize(&text.split_whitespace().collect::<Vec<_>>().join(" "), MAX_TEXT);
+    let key = match trusted.publisher_of(key) {
+        Some((publisher, false)) => format!("{key}, a trusted key of {publisher}"),
+        Some((publisher, true)) => format!("{key}, a revoked key of {publisher}"),
+        None => format!("{key}, which is none of the trusted keys"),
     };
-    let add = match source {
-        Source::Registry(reference) if reference.digest.is_some() => source.to_string(),
-        _ => format!("{source} --digest {digest}"),
-    };
-    let mut text = format!("{} {}\n", clean(name), clean(version));
+    let mut text = format!("{}\n", clean(&format!("{name} {version}")));
     let mut line = |what: &str, value: &str| {
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "  {what:<12}{value}");
     };
-    line("what", &clean(description));
-    line("signed", &signed);
+    if !description.is_empty() {
+        line("what", &clean(description));
+    }
+    line("key", &key);
     line("contract", &clean(contract));
     match wants.as_slice() {
         [] => line("wants", "no permission that must be granted"),
         wants => wants.iter().for_each(|want| line("wants", &clean(want))),
     }
-    line("add", &format!("klines consumer add {}", clean(&add)));
+    line("add", &command(source, digest));
     text
+}
+
+/// Returns the command that adds a component. People paste it, and the source is a text of others.
+fn command(source: &Source, digest: &Digest) -> String {
+    let mut command = format!("klines consumer add {}", shell_word(&sanitize(&source.to_string(), usize::MAX)));
+    if !matches!(source, Source::Registry(reference) if reference.digest.is_some()) {
+        command.push_str(&format!(" --digest {digest}"));
+    }
+    if check_name(&source.stem()).is_err() {
+        command.push_str(" --name NAME");
+    }
+    command
 }

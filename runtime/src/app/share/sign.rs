@@ -17,6 +17,7 @@ use serde_json::json;
 
 use super::files::{Changes, PRIVATE, PUBLIC};
 use super::password::{self, Use};
+use super::source::read_signature;
 use crate::app::output;
 use crate::cli::{KeygenArgs, PasswordArgs, SignArgs};
 
@@ -67,7 +68,7 @@ pub fn generate(file: &Path, args: &KeygenArgs) -> anyhow::Result<ExitCode> {
 /// When the file is no component, or the private key cannot be used.
 pub fn sign(args: &SignArgs) -> anyhow::Result<ExitCode> {
     let file = component(&args.component)?;
-    let signed = sign_file(&args.component, &file, &args.key, &args.password)?;
+    let signed = sign_file(&args.component, &file, &unlock(&args.key, &args.password)?)?;
     output::print(&signed.text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -93,20 +94,45 @@ pub(super) struct SignedFile {
     pub(super) text: String,
 }
 
-/// Signs the content of `path`, and writes the signature next to it.
+/// Signs the content of `path` if the file next to it is no signature of it with this key: each signature is another one, and
+/// what has been published has the first.
 ///
 /// # Errors
 /// When the private key cannot be used, or the signature not be written.
-pub(super) fn sign_file(
+pub(super) fn sign_once(
     path: &Path,
     file: &ComponentFile,
     key_file: &Path,
     password: &PasswordArgs,
 ) -> anyhow::Result<SignedFile> {
-    let private = fs::read_to_string(key_file).with_context(|| key_file.display().to_string())?;
+    let unlocked = unlock(key_file, password)?;
+    let key = unlocked.public()?;
+    let present = read_signature(&signature_of(path)).ok().flatten();
+    let present = present.and_then(|text| Signature::parse(&text).ok());
+    match present.filter(|present| present.is_of(&file.bytes, &key)) {
+        Some(signature) => {
+            let text = format!("{} is signed with the key {} already\n", shown(path), key.id());
+            Ok(SignedFile { signature, key, text })
+        }
+        None => sign_file(path, file, &unlocked),
+    }
+}
+
+fn unlock(key_file: &Path, password: &PasswordArgs) -> anyhow::Result<SigningKey> {
+    let private = fs::read_to_string(key_file).with_context(|| format!("the private key {}", key_file.display()))?;
     let password = password::read(password, Use::Open)?;
-    let unlocked = SigningKey::unlock(&Secret::new(private), &password);
-    let unlocked = unlocked.with_context(|| key_file.display().to_string())?;
+    SigningKey::unlock(&Secret::new(private), &password).with_context(|| key_file.display().to_string())
+}
+
+fn shown(path: &Path) -> String {
+    sanitize(&path.display().to_string(), usize::MAX)
+}
+
+/// Signs the content of `path`, and writes the signature next to it.
+///
+/// # Errors
+/// When the signature cannot be written.
+fn sign_file(path: &Path, file: &ComponentFile, unlocked: &SigningKey) -> anyhow::Result<SignedFile> {
     let signature = unlocked.sign(&file.bytes, &file.name)?;
     let signature_file = signature_of(path);
     let mut changes = Changes::default();
@@ -115,10 +141,10 @@ pub(super) fn sign_file(
     let key = unlocked.public()?;
     let text = format!(
         "signed {} ({}) with the key {}: {}\n",
-        sanitize(&path.display().to_string(), usize::MAX),
+        shown(path),
         Digest::of(&file.bytes),
         key.id(),
-        sanitize(&signature_file.display().to_string(), usize::MAX)
+        shown(&signature_file)
     );
     Ok(SignedFile { signature, key, text })
 }

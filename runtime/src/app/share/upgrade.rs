@@ -41,7 +41,11 @@ pub fn upgrade(args: &UpgradeArgs) -> anyhow::Result<ExitCode> {
     let env =
         consumer.allow.env.iter().map(|granted| (granted.name.clone(), granted.value.clone().unwrap_or_default()));
     let present = Grants { env: env.collect(), ..grants::of(&consumer.allow) };
-    let wants = Change::of((&path, accepted.as_ref()), &consumer, &offer, &present);
+    let mut wants = Change::of((&path, accepted.as_ref()), &consumer, &offer, &present);
+    if !args.offer.grants.is_empty() {
+        // What is given by flags is also about what was refused before.
+        wants.to_decide = wants.missing.clone();
+    }
     let edited_by_hand = accepted.as_ref().map_or(Vec::new(), |entry| {
         let now = grants::lines(&consumer.allow, to.folder());
         let signed = |sign: &str, these: &[String], others: &[String]| -> Vec<String> {
@@ -152,7 +156,9 @@ struct Change {
     more: Vec<Missing>,
     /// What it no longer asks for.
     less: Vec<Missing>,
-    /// What it asks for in addition and is not granted yet.
+    /// What it asks for and is not granted yet.
+    missing: Vec<Missing>,
+    /// That of it which it asks for in addition.
     to_decide: Vec<Missing>,
 }
 
@@ -171,9 +177,9 @@ impl Change {
             these.iter().filter(|want| !others.contains(want)).cloned().collect()
         };
         let (more, less) = (not_in(&new, &old), not_in(&old, &new));
-        let missing = wants.missing(&granted).into_iter();
-        let to_decide = missing.filter(|missing| !old.iter().any(|old| old == missing)).collect();
-        Self { more, less, to_decide }
+        let missing = wants.missing(&granted);
+        let to_decide = missing.iter().filter(|missing| !old.contains(missing)).cloned().collect();
+        Self { more, less, missing, to_decide }
     }
 
     fn show(&self) {
@@ -217,9 +223,10 @@ fn agree(
 ) -> anyhow::Result<()> {
     let Some(accepted) = accepted else { return Ok(()) };
     let release = offer.release();
-    if let Some(old) = accepted.release.as_deref() {
-        let [from, to] = [old, release.as_deref().unwrap_or("no version")].map(|release| sanitize(release, 64));
-        let what = match is_older(release.as_deref(), old) {
+    if accepted.digest != offer.digest {
+        let releases = [accepted.release.as_deref(), release.as_deref()];
+        let [from, to] = releases.map(|release| sanitize(release.unwrap_or("no version"), 64));
+        let what = match is_older(release.as_deref(), accepted.release.as_deref()) {
             Some(true) => Some("this is a downgrade"),
             Some(false) => None,
             None => Some("nobody can tell whether this is a downgrade"),
@@ -258,16 +265,17 @@ fn agree(
 
 /// Returns whether a version is older than another one, by their numbers; with the same numbers, a pre-release is. `None` if
 /// one of them is not made of numbers.
-fn is_older(new: Option<&str>, old: &str) -> Option<bool> {
+fn is_older(new: Option<&str>, old: Option<&str>) -> Option<bool> {
     let parts = |version: &str| -> Option<(Vec<u64>, bool)> {
         let core = version.split(['-', '+']).next()?;
         let numbers: Option<Vec<u64>> = core.split('.').map(|number| number.parse().ok()).collect();
         Some((numbers?, !version.contains('-')))
     };
-    if new == Some(old) {
+    let (new, old) = (new?, old?);
+    if new == old {
         return Some(false);
     }
-    Some(parts(new?)? < parts(old)?)
+    Some(parts(new)? < parts(old)?)
 }
 
 #[cfg(test)]
@@ -277,10 +285,13 @@ mod tests {
     #[test]
     fn versions_are_compared_by_their_numbers() {
         let older = [("1.9.0", "1.10.0"), ("0.9", "1.0.0"), ("1.0.0-rc.1", "1.0.1"), ("2.0.0-beta", "2.0.0")];
-        older.iter().for_each(|(new, old)| assert_eq!(is_older(Some(new), old), Some(true), "{new} after {old}"));
+        older.iter().for_each(|(new, old)| assert_eq!(is_older(Some(new), Some(old)), Some(true), "{new} after {old}"));
         let newer = [("1.10.0", "1.9.0"), ("1.0.0", "1.0.0"), ("2.0.0", "2.0.0-beta"), ("yesterday", "yesterday")];
-        newer.iter().for_each(|(new, old)| assert_eq!(is_older(Some(new), old), Some(false), "{new} after {old}"));
+        newer
+            .iter()
+            .for_each(|(new, old)| assert_eq!(is_older(Some(new), Some(old)), Some(false), "{new} after {old}"));
         let unknown = [None, Some("yesterday"), Some("99999999999999999999999.0.0"), Some("-5")];
-        unknown.iter().for_each(|new| assert_eq!(is_older(*new, "1.0.0"), None, "{new:?}"));
+        unknown.iter().for_each(|new| assert_eq!(is_older(*new, Some("1.0.0")), None, "{new:?}"));
+        [None, Some("1.0.0")].iter().for_each(|new| assert_eq!(is_older(*new, None), None, "{new:?}"));
     }
 }

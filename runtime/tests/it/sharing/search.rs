@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::process::Command;
 
 use super::server::RegistryServer;
 use super::{fails, lock, new_key, release, run, trusting, with_password};
@@ -34,7 +35,7 @@ fn what_is_published_is_found_added_and_gets_klines() {
     for line in [
         "acme/demo 1.2.0\n",
         "  what        Averages of closed klines\n",
-        "  signed      by acme, with the trusted key RW",
+        ", a trusted key of acme\n",
         "  contract    klines:consumer/consumer@",
         "  wants       the variable \"TZ\"\n",
     ] {
@@ -60,20 +61,80 @@ fn keys_are_said_to_be_trusted_only_if_they_are() {
     with_password(home.path(), &command).run().success();
     let search = ["consumer", "search", "--index", "index.toml"];
     let out = run(home.path(), &search).success().out;
-    assert!(out.contains(&format!("signed      with the key {mallory}, which is none of the trusted keys\n")), "{out}");
+    assert!(out.contains(&format!("key         {mallory}, which is none of the trusted keys\n")), "{out}");
     let toml = fs::read_to_string(home.path().join("klines.toml")).unwrap();
     fs::write(home.path().join("klines.toml"), format!("{toml}revoked = [\"{mallory}\"]\n")).unwrap();
     let out = run(home.path(), &search).success().out;
-    assert!(out.contains("signed      by acme, with a key that is revoked\n"), "{out}");
+    assert!(out.contains(", a revoked key of acme\n"), "{out}");
     // An index that names a trusted key makes no component trusted.
     let acme = fs::read_to_string(home.path().join("acme.pub")).unwrap();
     let index = fs::read_to_string(home.path().join("index.toml")).unwrap();
     fs::write(home.path().join("index.toml"), index.replace(&mallory, acme.lines().nth(1).unwrap())).unwrap();
     fs::write(home.path().join("klines.toml"), toml).unwrap();
     let out = run(home.path(), &search).success().out;
-    assert!(out.contains("signed      by acme, with the trusted key"), "{out}");
+    assert!(out.contains(", a trusted key of acme\n"), "{out}");
     let add = out.lines().find_map(|line| line.trim().strip_prefix("add         klines ")).unwrap();
     fails(home.path(), &add.split(' ').collect::<Vec<_>>(), &["which is none of the trusted keys"]);
+}
+
+#[test]
+fn the_command_that_is_printed_runs_nothing_else() {
+    let home = trusting();
+    let key = new_key(home.path(), "other");
+    let entry = |name: &str, source: &str| {
+        let digest = klines_sharing::digest::Digest::of(b"");
+        format!("[components.{name:?}]\nsource = {source:?}\ndigest = \"{digest}\"\nkey = {key:?}\ncontract = \"x\"\n")
+    };
+    // In the order of their names, which are the same.
+    let sources = [
+        "https://e.com/$(touch$IFS./RUN)/'b'.wasm",
+        "https://e.com/a;touch$IFS./RUN;.wasm",
+        "https://e.com/console.wasm",
+        "https://e.com/plain.wasm",
+    ];
+    let entries: String = sources.iter().map(|source| entry(source, source)).collect();
+    // One that cannot be used hides none.
+    let index = format!("version = 1\n{entries}{}", entry("a-file", "/etc/passwd"));
+    fs::write(home.path().join("index.toml"), index).unwrap();
+    let said = run(home.path(), &["consumer", "search", "--index", "index.toml"]).success();
+    assert!(said.err.contains("its entry of `a-file` must have a `source`"), "{}", said.err);
+    let commands: Vec<&str> =
+        said.out.lines().filter_map(|line| line.trim().strip_prefix("add         klines ")).collect();
+    assert_eq!(commands.len(), sources.len(), "{}", said.out);
+    for (command, source) in commands.iter().zip(sources) {
+        let script = format!("printf '%s\\n' {command}");
+        let shell = Command::new("sh").args(["-c", &script]).current_dir(home.path()).output().unwrap();
+        let words = String::from_utf8(shell.stdout).unwrap();
+        assert_eq!(words.lines().nth(2), Some(source), "{command}");
+        // A name is needed where the last part cannot be one, or is that of a consumer of klines.
+        assert_eq!(words.contains("--name"), !source.contains("plain"), "{command}");
+    }
+    assert!(!home.path().join("RUN").exists());
+}
+
+#[test]
+fn publishing_again_changes_nothing_and_at_the_same_time_loses_nothing() {
+    let (registry, home) = (RegistryServer::start(), trusting());
+    let file = release(home.path(), "1.2.0", "");
+    let publish = |name: &str, index: &str| {
+        let to = registry.reference(&format!("acme/{name}:1"));
+        with_password(home.path(), &format!("consumer publish {file} {to} --key acme.key --index {index}"))
+    };
+    // Nothing is published that cannot be listed then.
+    let ended = publish("one", "missing/index.toml").run();
+    assert_eq!((ended.code(), ended.said.out.as_str()), (Some(1), ""), "{}", ended.said.err);
+    let first = publish("one", "index.toml").run().success();
+    let again = publish("one", "index.toml").run().success();
+    assert_eq!(again.out, first.out);
+    assert!(again.err.contains("demo-1.2.0.wasm is signed with the key"), "{}", again.err);
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            let publish = &publish;
+            scope.spawn(move || publish(&format!("other{number}"), "index.toml").run().success());
+        }
+    });
+    let index = fs::read_to_string(home.path().join("index.toml")).unwrap();
+    assert_eq!(index.matches("[components.").count(), 7, "{index}");
 }
 
 #[test]

@@ -36,8 +36,8 @@ impl Composed {
         Self { inner, stored: stored.to_vec() }
     }
 
-    /// Composes klines of one interval. Returns apart from them the newest window if nothing shows that it is over.
-    fn compose(&self, part: Interval, query: &Query) -> Result<(Vec<Arc<Kline>>, Option<Arc<Kline>>), HistoryError> {
+    /// Composes klines of one interval.
+    fn compose(&self, part: Interval, query: &Query) -> Result<Windows, HistoryError> {
         let whole = query.series.interval;
         let (from, to) = (query.from.clamp(0, LATEST), query.to.clamp(0, LATEST));
         let first = if whole.start_of(from) == from { from } else { whole.next(whole.start_of(from)) };
@@ -92,8 +92,15 @@ impl Composed {
             Side::Oldest => klines.truncate(query.limit),
             Side::Newest => drop(klines.drain(..surplus)),
         }
-        Ok((klines, open))
+        Ok(Windows { klines, open })
     }
+}
+
+/// The windows of one interval.
+struct Windows {
+    klines: Vec<Arc<Kline>>,
+    /// The newest one, if nothing shows that it is over.
+    open: Option<Arc<Kline>>,
 }
 
 impl History for Composed {
@@ -104,7 +111,7 @@ impl History for Composed {
         }
         let (mut windows, mut open) = (BTreeMap::new(), Vec::new());
         for part in parts {
-            let (klines, newest) = self.compose(part, query)?;
+            let Windows { klines, open: newest } = self.compose(part, query)?;
             klines.into_iter().for_each(|kline| add(&mut windows, kline));
             open.extend(newest);
             if is_whole(&windows, query) {
@@ -226,7 +233,9 @@ mod tests {
 
     /// Series of several intervals, each with its klines by their starts.
     #[derive(Debug)]
-    struct Stored(Vec<(Interval, BTreeMap<Millis, Arc<Kline>>)>);
+    struct Stored(Vec<(Interval, ByStart)>);
+
+    type ByStart = BTreeMap<Millis, Arc<Kline>>;
 
     impl History for Stored {
         fn klines(&self, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {

@@ -30,13 +30,13 @@ fn index() -> Index {
 fn what_is_written_is_read_and_written_again_in_the_same_way() {
     let index = index();
     let text = index.text();
-    assert_eq!(Index::parse(&text).unwrap(), index);
-    assert_eq!(Index::parse(&text).unwrap().text(), text);
+    assert_eq!(Index::parse(&text).unwrap(), (index, Vec::new()));
+    assert_eq!(Index::parse(&text).unwrap().0.text(), text);
     assert!(text.starts_with("# Published components") && text.contains("version = 1\n"), "{text}");
     assert!(text.contains("[components.\"acme/alert\"]\nsource = \"oci://ghcr.io/acme/alert:1.2.0\"\n"), "{text}");
     assert!(!text.contains("description = \"\""), "{text}");
     // An index without components is one.
-    assert_eq!(Index::parse("version = 1"), Ok(Index::default()));
+    assert_eq!(Index::parse("version = 1"), Ok((Index::default(), Vec::new())));
 }
 
 #[test]
@@ -46,20 +46,31 @@ fn what_is_no_index_is_refused_with_the_place() {
     assert!(matches!(Index::parse("version = \u{1b}"), Err(IndexError::Malformed(text)) if !text.contains('\u{1b}')));
     assert!(matches!(Index::parse("[consumers.demo]"), Err(IndexError::Malformed(_))));
     assert_eq!(changed("version = 1\n", "version = 2\n"), Err(IndexError::Version(2)));
-    assert!(matches!(changed("description", "descriptions"), Err(IndexError::Malformed(_))));
-    let problem = |result: Result<Index, IndexError>| match result {
-        Err(IndexError::Entry { name, problem }) => (name, problem),
-        other => panic!("it is not the entry that is refused: {other:?}"),
+}
+
+#[test]
+fn an_entry_that_cannot_be_used_hides_no_other_one() {
+    let text = index().text();
+    let problem = |text: &str| {
+        let (index, mut faults) = Index::parse(text).unwrap();
+        assert_eq!((index.0.len(), faults.len()), (1, 1), "{faults:?}");
+        match faults.remove(0) {
+            IndexError::Entry { name, problem } => (name, problem),
+            other => panic!("it is not the entry that is refused: {other:?}"),
+        }
     };
+    let (name, message) = problem(&text.replace("description = \"Price", "describtion = \"Price"));
+    assert_eq!(name, "acme/alert");
+    assert!(message.starts_with("cannot be read: unknown field `describtion`"), "{message}");
     // A file would be one of the operator's machine.
     for source in ["/etc/passwd", "rsi.wasm", "http://example.com/rsi.wasm", "ftp://example.com/rsi.wasm"] {
-        let (name, problem) = problem(changed("https://example.com/rsi-1.2.0.wasm", source));
+        let (name, message) = problem(&text.replace("https://example.com/rsi-1.2.0.wasm", source));
         assert_eq!(name, "acme/rsi");
-        assert!(problem.contains("https://HOST/PATH or oci://HOST/NAME:TAG"), "{problem}");
+        assert!(message.contains("https://HOST/PATH or oci://HOST/NAME:TAG"), "{message}");
     }
-    let key = index().0["acme/rsi"].key.to_string();
-    let text = text.replace(&text[text.rfind("key = \"").unwrap() + 7..][..key.len()], "hello");
-    assert_eq!(problem(Index::parse(&text)).1, "has a `key` that is no public key of minisign");
+    let key = text.rfind("key = \"RW").unwrap() + 7;
+    let text = format!("{}hello{}", &text[..key], &text[text[key..].find('"').unwrap() + key..]);
+    assert_eq!(problem(&text).1, "has a `key` that is no public key of minisign");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use klines_domain::time::{HOUR, LocalMillis};
 use tempfile::TempDir;
 
 use super::*;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, Unstored};
 use crate::replay::{self, Replay};
 use crate::writer::Limits;
 
@@ -75,6 +75,34 @@ fn a_run_that_has_ended_is_continued_and_one_that_has_crashed_is_not() {
     let left = writer.begin_run(33, HOUR).unwrap();
     assert_eq!((left.epoch, left.crashed), (33, Some(11)));
     assert_eq!(left.last[0].1, Last { sequence: 3, next: 180_000, unfinished: Unfinished::default() });
+}
+
+#[test]
+fn a_run_without_its_store_is_as_one_that_has_crashed_for_the_next_one() {
+    let bench = Bench::new();
+    let run = |epoch: u64, number: i64| {
+        let mut writer = bench.open();
+        let left = writer.begin_run(epoch, HOUR).unwrap();
+        writer.append(&[minute(number)]).unwrap();
+        writer.end_run().unwrap();
+        writer.close().unwrap();
+        (left.epoch, left.crashed)
+    };
+    assert_eq!(run(11, 0), (11, None));
+    // It is noted until when nothing was stored, as the disk is full.
+    let unstored = Unstored::of(&bench.path());
+    assert!(unstored.observer().counters().is_failing);
+    unstored.note(150_000);
+    drop(unstored);
+    assert_eq!(run(22, 3), (22, Some(11)));
+    // What was noted of a disk that was full for a while is forgotten when everything is stored.
+    let mut writer = bench.open();
+    writer.begin_run(33, HOUR).unwrap();
+    writer.note_unstored(300_000);
+    writer.append(&[minute(4)]).unwrap();
+    writer.end_run().unwrap();
+    writer.close().unwrap();
+    assert_eq!(run(44, 5), (22, None));
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn a_store_of_schema_1_is_upgraded_and_a_copy_of_it_stays() {
     old.execute_batch(FIRST).unwrap();
     let (first, last) = (rows(0..10), rows(10..12));
     let starts = [first[0].1.start, first[9].1.start];
-    let block = crate::block::encode(Interval::MINUTE, &first);
+    let block = crate::block::encode((1, Interval::MINUTE), &first);
     old.execute("INSERT INTO blocks VALUES (1, 1, ?1, ?2, 10, 0, ?3)", params![starts[0], starts[1], block]).unwrap();
     let entry = crate::log::encode(&[(1, (Interval::MINUTE, last.clone()))].into());
     old.execute("INSERT INTO log VALUES (7, ?1)", params![entry]).unwrap();

@@ -1,0 +1,20 @@
+//! Several processes as one, on Redis: which node watches which symbols, which worker consumes them, and how two nodes
+//! that watch the same symbols make one series.
+//!
+//! Decisions are pure: time is an argument, and requests are values. Redis carries out what has to be decided in one
+//! place.
+
+pub mod hash;
+pub mod lease;
+pub mod member;
+pub mod membership;
+pub mod model;
+pub mod partition;
+pub mod refusal;
+pub mod shares;
+pub mod stream_id;
+pub mod version;
+pub mod workers;
+
+#[cfg(test)]
+mod tests;

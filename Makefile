@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool registry build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages gallery check check-all lint format bench bench-store bench-peers dist check-dist test-dist pictures site clean
+.PHONY: help install demo run components redis promtool registry build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages gallery check check-all lint format bench bench-store bench-cluster bench-peers dist check-dist test-dist pictures site clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest past-guest rsi-example
@@ -149,6 +149,9 @@ bench: build redis ## Measure what a user sees and the parts, in two tables, eac
 PEERS := target/peers
 bench-store: ## Measure the store beside one row a kline in SQLite (two minutes)
 	@cargo bench --locked --quiet -p klines-store --bench store
+
+bench-cluster: redis ## Measure what writing klines costs a Redis, beside a plain XADD (seconds once it is built)
+	@cargo bench --locked --quiet -p klines-cluster --bench append
 
 bench-peers: build ## Install DuckDB, Polars and the crate trade_aggregation in target/peers and compare replays with them
 	@test -x $(PEERS)/venv/bin/python || python3 -m venv $(PEERS)/venv

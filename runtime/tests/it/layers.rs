@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Words that must not occur in a crate, and why.
-const ABSENT: [(&str, &[&str], &str); 9] = [
+const ABSENT: [(&str, &[&str], &str); 10] = [
     (
         "domain",
         &["tokio", "tracing", "serde", "SystemTime", "Instant", "std::time", "std::thread"],
@@ -27,6 +27,7 @@ const ABSENT: [(&str, &[&str], &str); 9] = [
         &["SystemTime", "Instant", "tungstenite", "hyper", "wasmtime"],
         "the pipeline gets the time as an argument",
     ),
+    ("cluster", &["SystemTime", "Instant"], "a node of a cluster gets the time as an argument"),
     (
         "config",
         &["tokio", "SystemTime", "Instant", "TcpListener"],

@@ -4,8 +4,11 @@
 //! Decisions are pure: time is an argument, and requests are values. Redis carries out what has to be decided in one
 //! place.
 
+pub mod encoding;
 pub mod hash;
+pub mod keys;
 pub mod lease;
+pub mod library;
 pub mod member;
 pub mod membership;
 pub mod model;

@@ -1,0 +1,108 @@
+//! What can go wrong with a call, and what helps.
+
+use ::redis::RedisError;
+use klines_domain::sanitize::sanitize;
+use thiserror::Error;
+
+use super::source::LIBRARY;
+use crate::refusal::Refusal;
+
+/// The maximum length of a message of Redis, in characters.
+const MAX_MESSAGE: usize = 200;
+
+/// Why a call has no answer. No message contains a password.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LibraryError {
+    /// A function refused the call.
+    #[error("{function}: {detail} ({refusal}): {}", fix(*refusal))]
+    Refused {
+        /// The function.
+        function: &'static str,
+        /// The reason.
+        refusal: Refusal,
+        /// What the function says.
+        detail: String,
+    },
+    /// The user may not do this.
+    #[error("{function}: access denied: {detail}: give the user the rights of its role (docs/cluster.md)")]
+    Denied {
+        /// The function or command.
+        function: &'static str,
+        /// What Redis says.
+        detail: String,
+    },
+    /// Redis answers with any other error.
+    #[error(
+        "{function}: Redis refuses: {detail}: if it does not know the function, load the library {LIBRARY} (docs/cluster.md)"
+    )]
+    Failed {
+        /// The function or command.
+        function: &'static str,
+        /// What Redis says.
+        detail: String,
+    },
+    /// There is no answer.
+    #[error("{function}: no answer: {detail}: check the address of Redis, and repeat")]
+    Unreachable {
+        /// The function or command.
+        function: &'static str,
+        /// What happened.
+        detail: String,
+    },
+    /// The answer has another form.
+    #[error("{function}: the answer has no {missing}: the library {LIBRARY} in this Redis is not that of this klines")]
+    Answer {
+        /// The function.
+        function: &'static str,
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// Redis has no functions.
+    #[error("Redis {version} has no functions: use Redis 7.0 or later, or Valkey")]
+    TooOld {
+        /// Its version.
+        version: String,
+    },
+    /// The library is there with another text.
+    #[error(
+        "the library {LIBRARY} in this Redis has another text, which another build of klines has loaded: use the same build for all \
+         nodes, or end them all and run FUNCTION DELETE {LIBRARY}"
+    )]
+    Differs,
+}
+
+/// Says what helps against a refusal.
+const fn fix(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Stale => "ask for a new lease; what was sent with the old one was not written",
+        Refusal::Taken => "give each node another name, or wait until the lease of its last process is over",
+        Refusal::Held => "wait until it releases the lease, or until the lease is over",
+        Refusal::Full => "remove what is not used any longer",
+        Refusal::Resend => "send the last minute again, or acquire the lease again",
+        Refusal::Argument => "use nodes and functions of the same version",
+    }
+}
+
+impl LibraryError {
+    /// Returns why a function refused; `None` if it did not run.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<Refusal> {
+        if let Self::Refused { refusal, .. } = self { Some(*refusal) } else { None }
+    }
+
+    pub(super) fn too_old(version: &str) -> Self {
+        Self::TooOld { version: sanitize(version, MAX_MESSAGE) }
+    }
+
+    pub(super) fn of(function: &'static str, error: &RedisError) -> Self {
+        let Some(code) = error.code() else {
+            return Self::Unreachable { function, detail: sanitize(&error.to_string(), MAX_MESSAGE) };
+        };
+        let detail = sanitize(error.detail().unwrap_or_default(), MAX_MESSAGE);
+        match (Refusal::of_code(code), code) {
+            (Some(refusal), _) => Self::Refused { function, refusal, detail },
+            (None, "NOPERM" | "NOAUTH" | "WRONGPASS") => Self::Denied { function, detail },
+            (None, _) => Self::Failed { function, detail: format!("{} {detail}", sanitize(code, MAX_MESSAGE)) },
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod limits;
 mod loading;
 mod random;
 mod refusals;
+mod rights;
 mod server;
 mod trimming;
 mod writing;

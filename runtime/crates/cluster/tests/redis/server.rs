@@ -13,7 +13,7 @@ use klines_cluster::member::{Instance, Name};
 use klines_cluster::membership::Phase;
 use klines_cluster::model::Caller;
 use klines_cluster::partition::Partitions;
-use redis::{Client, Connection, FromRedisValue, Value};
+use redis::{Client, Connection, FromRedisValue, IntoConnectionInfo, Value};
 use tempfile::TempDir;
 
 /// How long anything may take on a machine that is busy with something else.
@@ -77,6 +77,19 @@ impl Server {
 
     pub fn client(&self) -> Client {
         Client::open(format!("unix://{}/socket", self.folder.path().display())).unwrap()
+    }
+
+    /// Returns a client with the name of a user and the password `secret`.
+    pub fn user_client(&self, user: &str) -> Client {
+        let socket = self.folder.path().join("socket");
+        let info = format!("unix://{}?user={user}&pass=secret", socket.display()).into_connection_info().unwrap();
+        // As klines connects: `CLIENT SETINFO` would need a right.
+        let settings = info.redis_settings().clone().set_skip_set_lib_name();
+        Client::open(info.set_redis_settings(settings)).unwrap()
+    }
+
+    pub fn user(&self, user: &str) -> Connection {
+        self.user_client(user).get_connection().unwrap()
     }
 
     #[track_caller]

@@ -1,5 +1,5 @@
 //! What one call of the function `append` costs a real Redis: klines a second, of one connection that waits for each
-//! answer and of one that sends ahead, beside a plain `XADD` of the same texts in the same run.
+//! answer and of one that sends ahead, and those of a plain `XADD` of the same texts in the same run.
 
 #![allow(
     clippy::print_stdout,

@@ -16,6 +16,7 @@ pub mod partition;
 pub mod refusal;
 pub mod shares;
 pub mod stream_id;
+pub mod tail;
 pub mod version;
 pub mod workers;
 

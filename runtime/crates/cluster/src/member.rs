@@ -49,7 +49,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// One process of a node: a random number that it draws when it starts. Two processes with one name are told apart by it.
+/// One process of a node: a random number that it draws when it starts. It distinguishes two processes with one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Instance(pub u64);
 

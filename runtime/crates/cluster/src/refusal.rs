@@ -15,13 +15,16 @@ pub enum Refusal {
     Full,
     /// This Redis is not the one that the node knows: its last minute has to be sent again, or its lease acquired again.
     Resend,
+    /// A live holder has not sent its last minute again yet, after a failover.
+    Wait,
     /// The arguments are not valid: a mistake in the program, or somebody else calls the function.
     Argument,
 }
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 6] = [Self::Stale, Self::Taken, Self::Held, Self::Full, Self::Resend, Self::Argument];
+    pub const ALL: [Self; 7] =
+        [Self::Stale, Self::Taken, Self::Held, Self::Full, Self::Resend, Self::Wait, Self::Argument];
 
     /// Returns the code with which the error of Redis begins.
     #[must_use]
@@ -32,6 +35,7 @@ impl Refusal {
             Self::Held => "HELD",
             Self::Full => "FULL",
             Self::Resend => "RESEND",
+            Self::Wait => "WAIT",
             Self::Argument => "ARGUMENT",
         }
     }

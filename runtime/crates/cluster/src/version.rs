@@ -17,6 +17,10 @@ pub const MAX_VERSIONS: usize = 8;
 /// a double holds exactly (up to 2^53, which has 16 digits).
 pub const MAX_NUMBER: u64 = 999_999_999_999_999;
 
+/// A version whose revision is another one's by now gets the next multiple of this. Other nodes may have been given
+/// revisions that this Redis has lost, but fewer than this in the minute that they send again.
+pub const REVISION_STEP: u64 = 1_000;
+
 /// The identity of a kline: the name of its series, such as `linear BTCUSDT 1m`, and the start of its window.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
@@ -123,6 +127,16 @@ pub struct Published {
     pub revision: u64,
     /// Its number in the series.
     pub sequence: u64,
+}
+
+/// What a node was answered for a version, as it sends it to a Redis that may have lost it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The version that the node had sent, and the numbers of what was published then.
+    pub kline: Published,
+    /// Whether the node's version was the one that was published under these numbers. Otherwise it was another node's, which
+    /// nobody can restore if that node has ended, too.
+    pub own: bool,
 }
 
 /// Returns the place of a quality in the order of replicas: the least is the best. The order is that of

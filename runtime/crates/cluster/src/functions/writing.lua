@@ -34,6 +34,7 @@ local function read_kline(from, keys, is_given)
   if is_given then
     kline.revision = from:number('revision', 0, MAX_REVISION)
     kline.sequence = from:number('sequence', 1, MAX_NUMBER)
+    kline.own = from:number('mark of an own version', 0, 1) == 1
   end
   return kline
 end
@@ -66,7 +67,7 @@ end
 -- Reads what `append` and `resend` have in common.
 local function begin_write(keys, args, is_given)
   local base, from, now = check_keys(keys, PARTITION, WRITE_KEYS), reader(args), clock()
-  local call = {keys = keys, now = now, klines = {}, records = {}, packed = {}, entry = {}, conflicts = 0}
+  local call = {keys = keys, now = now, klines = {}, records = {}, packed = {}, entries = {}, conflicts = 0}
   call.expires = check_buckets(keys, base, now)
   call.caller, call.token = from:caller(), from:number('token', 1, MAX_NUMBER)
   call.replication = from:replication()
@@ -76,7 +77,8 @@ local function begin_write(keys, args, is_given)
   end
   from:finish()
   check_holder(keys[2], call.caller, call.token, now)
-  call.epoch = tonumber(redis.call('HGET', keys[1], 'epoch') or '0')
+  call.epoch, call.entry = tonumber(redis.call('HGET', keys[1], 'epoch') or '0'), {}
+  call.entries[1] = {epoch = call.epoch, fields = call.entry}
   if redis.call('HLEN', keys[3]) + #call.klines > MAX_SERIES then refuse('FULL', 'the partition has too many series') end
   read_state(call)
   return call
@@ -126,38 +128,57 @@ local function new_record(node, kline)
   return {0, 0, 1, node, kline.digest, kline.rank, kline.trades, kline.body}
 end
 
-local function append_one(call, kline)
-  local record, node = record_of(call, kline), call.caller.name
-  local next_sequence = sequence_of(call, kline.series) + 1
-  if not record then return publish(call, kline, new_record(node, kline), 0, next_sequence) end
+-- Takes the newest version of a node for a known kline, and publishes the best one if it is another one. `next_revision`
+-- returns the revision that follows.
+local function offer_one(call, kline, record, next_revision)
+  local node = call.caller.name
   local at = find(record, node)
   if at and digest(record, at) == kline.digest then return keep(call, kline, record) end
   local is_new = offer(record, node, kline)
   if is_conflict(record, node) then call.conflicts = call.conflicts + 1 end
-  if is_new then return publish(call, kline, record, record[1] + 1, next_sequence) end
-  return keep(call, kline, record)
+  if not is_new then return keep(call, kline, record) end
+  return publish(call, kline, record, next_revision(record[1]), sequence_of(call, kline.series) + 1)
 end
 
--- Takes a kline that a node was given earlier. Returns its answer, and whether numbers are missing or given twice.
+local function append_one(call, kline)
+  local record = record_of(call, kline)
+  if record then return offer_one(call, kline, record, function(revision) return revision + 1 end) end
+  return publish(call, kline, new_record(call.caller.name, kline), 0, sequence_of(call, kline.series) + 1)
+end
+
+-- Begins an epoch: what follows is in another entry.
+local function begin_epoch(call)
+  local epoch = math.max(call.epoch + 1, call.known_epoch + 1, call.now)
+  if epoch > MAX_NUMBER then refuse('ARGUMENT', 'the epoch is too great') end
+  call.epoch, call.entry = epoch, {}
+  call.entries[#call.entries + 1] = {epoch = epoch, fields = call.entry}
+end
+
+-- Takes a kline that a node was given earlier.
 local function resend_one(call, kline)
   local record, node = record_of(call, kline), call.caller.name
-  local last = sequence_of(call, kline.series)
-  local published = record and digest(record, record[3])
-  local is_known = record and record[1] >= kline.revision and published == kline.digest
-  if is_known or (record and record[1] > kline.revision) then
-    if find(record, node) then return keep(call, kline, record), false end
-    return append_one(call, kline), false
+  local last, known = sequence_of(call, kline.series), record and record[1] or -1
+  local is_published = record and digest(record, record[3]) == kline.digest
+  -- Other nodes may know later revisions that this Redis has lost, but fewer than the step in a minute.
+  local function free(revision)
+    return (math.floor(math.max(revision, call.highest[kline.identity]) / REVISION_STEP) + 1) * REVISION_STEP
   end
-  if kline.sequence > last and not (record and record[1] == kline.revision) then
-    record = record or new_record(node, kline)
-    record[3] = put(record, node, kline)
-    return publish(call, kline, record, kline.revision, kline.sequence), kline.sequence > last + 1
+  if known > kline.revision or (known == kline.revision and (not kline.own or is_published)) then
+    -- The newest version of this node may be lost although what is published is not.
+    if kline ~= call.newest[kline.identity] then return keep(call, kline, record) end
+    return offer_one(call, kline, record, free)
   end
-  call.conflicts = call.conflicts + 1
-  local revision = math.max(record and record[1] or 0, kline.revision) + 1
+  -- Numbers are missing, or are another kline's by now.
+  local is_restored = kline.own and known < kline.revision
+  if not is_restored or kline.sequence ~= last + 1 then begin_epoch(call) end
   record = record or new_record(node, kline)
+  if is_restored then
+    record[3] = put(record, node, kline)
+    return publish(call, kline, record, kline.revision, math.max(kline.sequence, last + 1))
+  end
+  if kline.own then call.conflicts = call.conflicts + 1 end
   offer(record, node, kline)
-  return publish(call, kline, record, revision, last + 1), true
+  return publish(call, kline, record, free(record[1]), math.max(last, kline.sequence) + 1)
 end
 
 -- Removes the oldest entries beyond a length, up to some thousand a call, and announces it.
@@ -185,16 +206,20 @@ local function end_write(call, answers)
       redis.call('PEXPIREAT', keys[bucket], text(call.expires[bucket]))
     end
   end
-  if #call.entry > 0 then
+  for _, entry in ipairs(call.entries) do
+    if #entry.fields > 0 then
+      id = redis.call('XADD', keys[4], '*', 'epoch', text(entry.epoch), unpack(entry.fields))
+    end
+  end
+  if id ~= '' then
     local fields = {}
     for series, sequence in pairs(call.sequences) do
       fields[#fields + 1] = series
       fields[#fields + 1] = text(tonumber(sequence))
     end
     redis.call('HSET', keys[3], unpack(fields))
-    id = redis.call('XADD', keys[4], '*', 'epoch', text(call.epoch), unpack(call.entry))
-    if redis.call('XLEN', keys[4]) > MAX_STREAM then force_length(keys[1], keys[4], MAX_STREAM) end
   end
+  if id ~= '' and redis.call('XLEN', keys[4]) > MAX_STREAM then force_length(keys[1], keys[4], MAX_STREAM) end
   if call.conflicts > 0 then redis.call('HINCRBY', keys[1], 'conflicts', call.conflicts) end
   local answer = {call.now, call.epoch, id}
   for _, one in ipairs(answers) do
@@ -203,10 +228,44 @@ local function end_write(call, answers)
   return answer
 end
 
+-- Returns the names of the live holders.
+local function living_holders(key, now)
+  local names, records = {}, redis.call('HGETALL', key)
+  for at = 1, #records, 2 do
+    local _, _, expires = parse(records[at + 1])
+    if expires and expires > now then names[#names + 1] = records[at] end
+  end
+  return names
+end
+
+-- Keeps who has not sent its last minute again since this Redis is another one. Returns whether there is somebody.
+local function keep_owing(call, names, is_over)
+  local owing = {}
+  for _, name in ipairs(names) do
+    if not is_over(name) then owing[#owing + 1] = name end
+  end
+  redis.call('HSET', call.keys[1], 'owing', table.concat(owing, ' '))
+  return #owing > 0
+end
+
+local function words(text_of)
+  local found = {}
+  for word in string.gmatch(text_of or '', '%S+') do found[#found + 1] = word end
+  return found
+end
+
 define('append', {}, function(keys, args)
   local call, answers = begin_write(keys, args, false), {}
-  if redis.call('HGET', keys[1], 'replication') ~= call.replication then
+  local replication, owing = unpack(redis.call('HMGET', keys[1], 'replication', 'owing'))
+  if replication ~= call.replication then
     refuse('RESEND', 'this Redis does not know the replication id: send the last minute again first')
+  end
+  if owing and owing ~= '' then
+    local living = {}
+    for _, name in ipairs(living_holders(keys[2], call.now)) do living[name] = true end
+    if keep_owing(call, words(owing), function(name) return not living[name] end) then
+      refuse('WAIT', owing .. ' has not sent its last minute again')
+    end
   end
   for at, kline in ipairs(call.klines) do
     answers[at] = call.expires[kline.bucket] <= call.now and {OLD, 0, 0} or append_one(call, kline)
@@ -216,21 +275,23 @@ end)
 
 define('resend', {}, function(keys, args)
   local call, answers = begin_write(keys, args, true), {}
-  local begins = redis.call('HGET', keys[1], 'replication') ~= call.replication
+  local replication, owing = unpack(redis.call('HMGET', keys[1], 'replication', 'owing'))
+  local names = words(owing)
+  if replication ~= call.replication then
+    names = living_holders(keys[2], call.now)
+    begin_epoch(call)
+  end
+  -- The highest revision of each kline that the node knows to be given, and its newest version, which comes last.
+  call.highest, call.newest = {}, {}
+  for _, kline in ipairs(call.klines) do
+    call.highest[kline.identity] = math.max(call.highest[kline.identity] or 0, kline.revision)
+    call.newest[kline.identity] = kline
+  end
   for at, kline in ipairs(call.klines) do
-    local shows = false
-    if call.expires[kline.bucket] <= call.now then
-      answers[at] = {OLD, 0, 0}
-    else
-      answers[at], shows = resend_one(call, kline)
-    end
-    begins = begins or shows
+    answers[at] = call.expires[kline.bucket] <= call.now and {OLD, 0, 0} or resend_one(call, kline)
   end
-  if begins then
-    call.epoch = math.max(call.epoch + 1, call.known_epoch + 1, call.now)
-    if call.epoch > MAX_NUMBER then refuse('ARGUMENT', 'the epoch is too great') end
-    redis.call('HSET', keys[1], 'epoch', text(call.epoch), 'replication', call.replication)
-  end
+  keep_owing(call, names, function(name) return name == call.caller.name end)
+  redis.call('HSET', keys[1], 'epoch', text(call.epoch), 'replication', call.replication)
   return end_write(call, answers)
 end)
 

@@ -79,6 +79,9 @@ const fn fix(refusal: Refusal) -> &'static str {
         Refusal::Held => "wait until it releases the lease, or until the lease is over",
         Refusal::Full => "remove what is not used any longer",
         Refusal::Resend => "send the last minute again, or acquire the lease again",
+        Refusal::Wait => {
+            "repeat; the other holder sends it as soon as it is connected, or loses its lease within seconds"
+        }
         Refusal::Argument => "use nodes and functions of the same version",
     }
 }

@@ -14,7 +14,7 @@ use crate::lease::Token;
 use crate::model::Caller;
 use crate::model::ledger::{Outcome, Status};
 use crate::stream_id::StreamId;
-use crate::version::{Bucket, Identity, Published, Version, rank};
+use crate::version::{Bucket, Given, Identity, Published, Version, rank};
 
 /// The number of keys before those of buckets.
 const FIXED: usize = 4;
@@ -118,8 +118,9 @@ pub struct Resend<'a> {
     pub replication: &'a str,
     /// The last epoch that the node knows; 0 for none.
     pub epoch: u64,
-    /// The versions with their numbers, each series in the order of its sequences.
-    pub klines: &'a [Published],
+    /// The versions with their numbers, as [`Tail::resend`](crate::tail::Tail::resend) orders them: the last one of a kline is
+    /// the newest of the node.
+    pub klines: &'a [Given],
 }
 
 impl Call for Resend<'_> {
@@ -127,16 +128,16 @@ impl Call for Resend<'_> {
     const FUNCTION: &'static str = "klines_v1_resend";
 
     fn keys(&self) -> Vec<String> {
-        keys(self.keys, self.klines.iter().map(|kline| &kline.identity)).0
+        keys(self.keys, self.klines.iter().map(|given| &given.kline.identity)).0
     }
 
     fn arguments(&self, command: &mut Cmd) {
-        let (_, numbers) = keys(self.keys, self.klines.iter().map(|kline| &kline.identity));
+        let (_, numbers) = keys(self.keys, self.klines.iter().map(|given| &given.kline.identity));
         caller(command, self.caller);
         command.arg(self.token.0).arg(self.replication).arg(self.epoch).arg(self.klines.len());
-        for given in self.klines {
-            kline(command, &numbers, &given.identity, &given.version);
-            command.arg(given.revision).arg(given.sequence);
+        for Given { kline: Published { identity, version, revision, sequence }, own } in self.klines {
+            kline(command, &numbers, identity, version);
+            command.arg(revision).arg(sequence).arg(u8::from(*own));
         }
     }
 

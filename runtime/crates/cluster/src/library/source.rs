@@ -21,7 +21,7 @@ pub const fn source() -> &'static str {
 mod tests {
     use super::*;
     use crate::model;
-    use crate::version::{Class, MAX_BODY, MAX_KLINES, MAX_NUMBER, MAX_SERIES, MAX_VERSIONS};
+    use crate::version::{Class, MAX_BODY, MAX_KLINES, MAX_NUMBER, MAX_SERIES, MAX_VERSIONS, REVISION_STEP};
 
     #[test]
     fn the_text_has_the_name_of_the_library() {
@@ -35,6 +35,7 @@ mod tests {
         let (members, holders) = (model::members::MAX_MEMBERS, model::holders::MAX_HOLDERS);
         for line in [
             format!("local MAX_NUMBER = {MAX_NUMBER}"),
+            format!("local REVISION_STEP = {REVISION_STEP}"),
             format!("local MAX_LEASE = {}", model::MAX_LEASE),
             format!("MAX_GROUPS, MAX_SERIES = {members}, {holders}, {}, ", model::groups::MAX_GROUPS),
             format!("MAX_VERSIONS, MAX_STREAM = {MAX_KLINES}, 64, {MAX_VERSIONS}, "),

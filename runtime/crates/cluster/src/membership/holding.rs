@@ -97,7 +97,7 @@ impl Holding {
             return None;
         }
         self.next = now + beat;
-        // After a pause, the lease may be another's: a new one tells.
+        // After a pause, the token may be stale: ask for a new lease.
         let lease = self.lease.filter(|lease| lease.is_valid(now));
         Some((lease.map(Lease::token), self.phase))
     }

@@ -1,11 +1,11 @@
 //! What one partition has published: appending versions, and restoring what an asynchronous failover has lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::Record;
 use crate::member::Name;
 use crate::refusal::Refusal;
-use crate::version::{Bucket, Identity, MAX_NUMBER, Published, Version};
+use crate::version::{Bucket, Given, Identity, MAX_NUMBER, Published, REVISION_STEP, Version};
 
 /// What became of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +33,19 @@ pub struct Outcome {
     pub sequence: u64,
 }
 
+/// A call that writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'a> {
+    /// The node that writes; its lease is checked by [`Holders`](super::holders::Holders).
+    pub node: &'a Name,
+    /// The replication id of Redis, as the node knows it.
+    pub replication: &'a str,
+    /// The live holders of the partition.
+    pub living: &'a BTreeSet<Name>,
+    /// The clock of Redis, in milliseconds.
+    pub now: u64,
+}
+
 /// The state of one partition.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -44,6 +57,8 @@ pub struct Ledger {
     pub conflicts: u64,
     /// Everything that was published, oldest first, with its epoch.
     pub stream: Vec<(u64, Published)>,
+    /// The holders that have not sent their last minute again since this Redis is another one.
+    owing: BTreeSet<Name>,
     series: BTreeMap<String, u64>,
     buckets: BTreeMap<Bucket, BTreeMap<(String, u64), Record>>,
 }
@@ -52,44 +67,41 @@ impl Ledger {
     /// Takes the newest versions of a node, in order.
     ///
     /// # Errors
-    /// [`Refusal::Resend`] if this is not the Redis that the nodes wrote to.
-    pub fn append(
-        &mut self,
-        node: &Name,
-        replication: &str,
-        klines: &[(Identity, Version)],
-        now: u64,
-    ) -> Result<Vec<Outcome>, Refusal> {
-        self.expire(now);
-        if self.replication != replication {
+    /// [`Refusal::Resend`] if this is not the Redis that the nodes wrote to, [`Refusal::Wait`] while a live holder has not
+    /// sent its last minute again: its numbers could be given to other klines.
+    pub fn append(&mut self, write: Write<'_>, klines: &[(Identity, Version)]) -> Result<Vec<Outcome>, Refusal> {
+        self.expire(write.now);
+        if self.replication != write.replication {
             return Err(Refusal::Resend);
         }
-        Ok(klines.iter().map(|(identity, version)| self.append_one(node, identity, version, now)).collect())
+        self.owing.retain(|name| write.living.contains(name));
+        if !self.owing.is_empty() {
+            return Err(Refusal::Wait);
+        }
+        Ok(klines.iter().map(|(identity, version)| self.append_one(write.node, identity, version, write.now)).collect())
     }
 
     /// Takes what a node was given in the last minute, in order, and restores what is missing. Begins an epoch if this is
-    /// another Redis, if a number was given twice, or if numbers are missing.
-    pub fn resend(
-        &mut self,
-        node: &Name,
-        (replication, epoch): (&str, u64),
-        klines: &[Published],
-        now: u64,
-    ) -> Vec<Outcome> {
+    /// another Redis, if a number was given twice, or if numbers are missing. `epoch` is the last one that the node knows.
+    pub fn resend(&mut self, write: Write<'_>, epoch: u64, klines: &[Given]) -> Vec<Outcome> {
+        let Write { node, replication, living, now } = write;
         self.expire(now);
-        let (first, mut begins) = (self.stream.len(), self.replication != replication);
-        let mut outcomes = Vec::new();
-        for kline in klines {
-            begins |= self.begins_epoch(kline, now);
-            outcomes.push(self.resend_one(node, kline, now));
+        if self.replication != replication {
+            replication.clone_into(&mut self.replication);
+            self.owing.clone_from(living);
+            self.begin_epoch(epoch, now);
         }
-        if begins {
-            self.epoch = self.epoch.max(epoch).saturating_add(1).max(now);
-            self.replication = replication.to_owned();
-            // The klines of one call are one entry.
-            self.stream.iter_mut().skip(first).for_each(|(of, _)| *of = self.epoch);
+        self.owing.remove(node);
+        let mut known = BTreeMap::new();
+        for (at, Given { kline, .. }) in klines.iter().enumerate() {
+            let (highest, newest): &mut (u64, usize) = known.entry(&kline.identity).or_default();
+            (*highest, *newest) = (kline.revision.max(*highest), at);
         }
-        outcomes
+        let resent = klines.iter().enumerate().map(|(at, given)| {
+            let (highest, newest) = known.get(&given.kline.identity).copied().unwrap_or_default();
+            self.resend_one(write, Resent { given, epoch, highest, is_newest: newest == at })
+        });
+        resent.collect()
     }
 
     /// Returns the sequence of the last kline of a series.
@@ -113,73 +125,82 @@ impl Ledger {
         if identity.bucket.expires() <= now {
             return Outcome { status: Status::Old, revision: 0, sequence: 0 };
         }
-        let Some(mut record) = self.record(identity).cloned() else {
-            let sequence = self.sequence(&identity.series) + 1;
-            return self.publish(identity, Record::new(node, version.clone(), 0, sequence), version);
-        };
-        let is_known = record.digest_of(node) == Some(version.digest);
-        if !is_known && record.offer(node, version.clone()) {
-            record.revision += 1;
-            record.sequence = self.sequence(&identity.series) + 1;
-            self.note_conflict(&record, node);
-            return self.publish(identity, record, version);
+        if let Some(record) = self.record(identity).cloned() {
+            return self.offer(node, identity, version, record, |revision| revision + 1);
         }
-        if !is_known {
-            self.note_conflict(&record, node);
-        }
-        self.keep(identity, record, version, node)
+        let sequence = self.sequence(&identity.series) + 1;
+        self.publish(identity, Record::new(node, version.clone(), 0, sequence), version)
     }
 
-    /// Returns whether a resent kline shows that numbers are missing or were given twice.
-    fn begins_epoch(&self, kline: &Published, now: u64) -> bool {
-        let Published { identity, sequence, .. } = kline;
-        let expected = self.sequence(&identity.series) + 1;
-        identity.bucket.expires() > now
-            && match self.place(kline) {
-                Place::Restored => *sequence > expected,
-                Place::Conflict => true,
-                Place::Known | Place::Older => false,
+    /// Takes the newest version of a node for a known kline, and publishes the best one if it is another one.
+    fn offer(
+        &mut self,
+        node: &Name,
+        identity: &Identity,
+        version: &Version,
+        mut record: Record,
+        next: impl FnOnce(u64) -> u64,
+    ) -> Outcome {
+        if record.digest_of(node) == Some(version.digest) {
+            return self.keep(identity, record, version, node);
+        }
+        let is_new = record.offer(node, version.clone());
+        self.conflicts += u64::from(record.is_conflict(node));
+        if !is_new {
+            return self.keep(identity, record, version, node);
+        }
+        record.revision = next(record.revision);
+        record.sequence = self.sequence(&identity.series) + 1;
+        self.publish(identity, record, version)
+    }
+
+    fn begin_epoch(&mut self, known: u64, now: u64) {
+        self.epoch = self.epoch.max(known).saturating_add(1).max(now);
+    }
+
+    fn place(&self, Given { kline, own }: &Given) -> Place {
+        let Published { identity, version, revision, .. } = kline;
+        match self.record(identity) {
+            Some(record) if record.revision > *revision => Place::Known,
+            Some(record) if record.revision == *revision && (!own || record.published().digest == version.digest) => {
+                Place::Known
             }
-    }
-
-    fn place(&self, kline: &Published) -> Place {
-        let Published { identity, version, revision, sequence } = kline;
-        let record = self.record(identity);
-        match record {
-            Some(record) if record.revision >= *revision && record.published().digest == version.digest => Place::Known,
-            Some(record) if record.revision > *revision => Place::Older,
             Some(record) if record.revision == *revision => Place::Conflict,
-            _ if *sequence > self.sequence(&identity.series) => Place::Restored,
-            _ => Place::Conflict,
+            _ if !own => Place::Lost,
+            _ => Place::Restored,
         }
     }
 
-    fn resend_one(&mut self, node: &Name, kline: &Published, now: u64) -> Outcome {
-        let Published { identity, version, revision, sequence } = kline;
+    fn resend_one(&mut self, write: Write<'_>, Resent { given, epoch, highest, is_newest }: Resent<'_>) -> Outcome {
+        let (Write { node, now, .. }, Published { identity, version, revision, sequence }) = (write, &given.kline);
         if identity.bucket.expires() <= now {
             return Outcome { status: Status::Old, revision: 0, sequence: 0 };
         }
-        let record = self.record(identity).cloned();
-        match (self.place(kline), record) {
-            (Place::Known | Place::Older, Some(record)) if record.digest_of(node).is_some() => {
-                self.keep(identity, record, version, node)
-            }
-            (Place::Known | Place::Older, _) => self.append_one(node, identity, version, now),
-            (Place::Restored, record) => {
-                let mut record = record.unwrap_or_else(|| Record::new(node, version.clone(), 0, 0));
-                record.restore(node, version.clone(), *revision, *sequence);
-                self.publish(identity, record, version)
-            }
-            (Place::Conflict, record) => {
-                self.conflicts += 1;
-                let known = record.as_ref().map_or(0, |record| record.revision);
-                let mut record = record.unwrap_or_else(|| Record::new(node, version.clone(), 0, 0));
-                record.offer(node, version.clone());
-                record.revision = known.max(*revision) + 1;
-                record.sequence = self.sequence(&identity.series) + 1;
-                self.publish(identity, record, version)
-            }
+        let (place, record, last) =
+            (self.place(given), self.record(identity).cloned(), self.sequence(&identity.series));
+        // Other nodes may know later revisions that this Redis has lost.
+        let free = |known: u64| (known.max(highest) / REVISION_STEP + 1) * REVISION_STEP;
+        if place == Place::Known {
+            // The newest version of this node may be lost although what is published is not.
+            return match record {
+                Some(record) if is_newest => self.offer(node, identity, version, record, free),
+                Some(record) => self.keep(identity, record, version, node),
+                None => self.append_one(node, identity, version, now),
+            };
         }
+        // Numbers are missing, or are another kline's by now.
+        if place != Place::Restored || *sequence != last + 1 {
+            self.begin_epoch(epoch, now);
+        }
+        let mut record = record.unwrap_or_else(|| Record::new(node, version.clone(), 0, 0));
+        if place == Place::Restored {
+            record.restore(node, version.clone(), *revision, (*sequence).max(last + 1));
+        } else {
+            self.conflicts += u64::from(place == Place::Conflict);
+            record.offer(node, version.clone());
+            (record.revision, record.sequence) = (free(record.revision), last.max(*sequence) + 1);
+        }
+        self.publish(identity, record, version)
     }
 
     /// Writes the best version of a record into the stream, and answers for the version that was sent.
@@ -206,24 +227,32 @@ impl Ledger {
         outcome
     }
 
-    fn note_conflict(&mut self, record: &Record, node: &Name) {
-        self.conflicts += u64::from(record.is_conflict(node));
-    }
-
     fn store(&mut self, identity: &Identity, record: Record) {
         self.buckets.entry(identity.bucket).or_default().insert((identity.series.clone(), identity.start), record);
     }
 }
 
+/// One of the klines of a call.
+#[derive(Clone, Copy)]
+struct Resent<'a> {
+    given: &'a Given,
+    /// The last epoch that the node knows.
+    epoch: u64,
+    /// The highest revision of this kline that the node knows.
+    highest: u64,
+    /// Whether this is the last version of the kline in the call, which is the newest one of the node.
+    is_newest: bool,
+}
+
 /// What a resent kline is to what Redis has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// It is what is published, or was published again since.
+    /// It, or a later revision, is published.
     Known,
-    /// A later revision is published.
-    Older,
-    /// It was lost.
+    /// It was lost, and is restored, under a later sequence if its own is another kline's by now.
     Restored,
-    /// Its revision or its sequence is another kline's.
+    /// Another node's version was lost, which was published instead of it.
+    Lost,
+    /// Its revision is another version's.
     Conflict,
 }

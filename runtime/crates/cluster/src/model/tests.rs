@@ -3,9 +3,10 @@
 use klines_domain::kline::Quality;
 use proptest::prelude::*;
 
-use super::ledger::{Ledger, Outcome, Status};
+use super::ledger::{Ledger, Outcome, Status, Write};
 use crate::member::Name;
-use crate::version::{Bucket, Class, Digest, Identity, Published, Version};
+use crate::refusal::Refusal;
+use crate::version::{Bucket, Class, Digest, Given, Identity, Published, Version};
 
 const NOW: u64 = 1_786_310_880_000;
 
@@ -25,15 +26,21 @@ fn outcome(status: Status, revision: u64, sequence: u64) -> Outcome {
     Outcome { status, revision, sequence }
 }
 
+/// Calls `act` for a node, while `living` hold the partition.
+fn write<T>(name: &str, replication: &str, living: &[&str], now: u64, act: impl FnOnce(Write<'_>) -> T) -> T {
+    let living = living.iter().map(|name| node(name)).collect();
+    act(Write { node: &node(name), replication, living: &living, now })
+}
+
 /// A partition after the first `resend` of a Redis called `r1`.
 fn ledger() -> Ledger {
     let mut ledger = Ledger::default();
-    ledger.resend(&node("a"), ("r1", 0), &[], NOW);
+    write("a", "r1", &[], NOW, |write| ledger.resend(write, 0, &[]));
     ledger
 }
 
 fn append(ledger: &mut Ledger, name: &str, sent: &Version) -> Outcome {
-    ledger.append(&node(name), "r1", &[(identity(), sent.clone())], NOW).unwrap()[0]
+    write(name, "r1", &[], NOW, |write| ledger.append(write, &[(identity(), sent.clone())])).unwrap()[0]
 }
 
 #[test]
@@ -82,14 +89,14 @@ fn versions_that_come_after_their_time_are_not_published() {
     let mut ledger = ledger();
     let late = identity().bucket.expires();
     let sent = [(identity(), version(1, Quality::Complete, 5))];
-    let answered = ledger.append(&node("a"), "r1", &sent, late).unwrap();
+    let answered = write("a", "r1", &[], late, |write| ledger.append(write, &sent)).unwrap();
     assert_eq!((answered, ledger.stream.len()), (vec![outcome(Status::Old, 0, 0)], 0));
 }
 
 /// What a node that was given numbers sends after a failover.
-fn given(digest: u8, revision: u64, sequence: u64) -> Published {
+fn given(digest: u8, revision: u64, sequence: u64) -> Given {
     let version = version(digest, Quality::Complete, u64::from(digest));
-    Published { identity: identity(), version, revision, sequence }
+    Given { kline: Published { identity: identity(), version, revision, sequence }, own: true }
 }
 
 #[test]
@@ -100,15 +107,19 @@ fn what_a_failover_has_lost_is_restored_with_its_numbers_in_a_new_epoch() {
     append(&mut ledger, "a", &version(2, Quality::Complete, 2));
     append(&mut ledger, "a", &version(3, Quality::Complete, 3));
     let mut ledger = promoted;
-    assert!(ledger.append(&node("b"), "r2", &[], NOW).is_err());
+    let refused = write("b", "r2", &["a", "b"], NOW, |write| ledger.append(write, &[]));
+    assert_eq!(refused, Err(Refusal::Resend));
     let sent = [given(1, 0, 1), given(2, 1, 2), given(3, 2, 3)];
-    let answered = ledger.resend(&node("a"), ("r2", epoch), &sent, NOW);
+    let answered = write("a", "r2", &["a", "b"], NOW, |write| ledger.resend(write, epoch, &sent));
     let expected = [(Status::Same, 0, 1), (Status::Published, 1, 2), (Status::Published, 2, 3)];
     assert_eq!(answered, expected.map(|(status, revision, sequence)| outcome(status, revision, sequence)));
     assert!(ledger.epoch > epoch);
     assert_eq!(ledger.stream.iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [epoch, ledger.epoch, ledger.epoch]);
     let after = ledger.epoch;
-    ledger.resend(&node("b"), ("r2", after), &sent, NOW);
+    let refused = write("a", "r2", &["a", "b"], NOW, |write| ledger.append(write, &[]));
+    assert_eq!(refused, Err(Refusal::Wait), "what b was given is not known yet");
+    write("b", "r2", &["a", "b"], NOW, |write| ledger.resend(write, after, &sent));
+    assert_eq!(write("a", "r2", &["a", "b"], NOW, |write| ledger.append(write, &[])), Ok(Vec::new()));
     assert_eq!((ledger.epoch, ledger.stream.len(), ledger.conflicts), (after, 3, 0), "another node changes nothing");
 }
 
@@ -117,9 +128,24 @@ fn numbers_that_were_given_twice_get_a_later_revision_and_an_epoch() {
     let mut ledger = ledger();
     append(&mut ledger, "b", &version(9, Quality::Complete, 1));
     let epoch = ledger.epoch;
-    let answered = ledger.resend(&node("a"), ("r1", 0), &[given(2, 0, 1)], NOW);
-    assert_eq!(answered, [outcome(Status::Published, 1, 2)]);
+    let answered = write("a", "r1", &[], NOW, |write| ledger.resend(write, 0, &[given(2, 0, 1)]));
+    assert_eq!(answered, [outcome(Status::Published, 1_000, 2)]);
     assert_eq!((ledger.conflicts, ledger.epoch > epoch), (1, true));
+}
+
+#[test]
+fn a_lost_version_of_a_node_that_has_ended_too_gives_way_to_the_next_best_under_later_numbers() {
+    let mut ledger = ledger();
+    // `b` was answered that a better version, of `a`, has revision 0 and sequence 1.
+    let kept = Given { own: false, ..given(2, 0, 1) };
+    let answered = write("b", "r2", &[], NOW, |write| ledger.resend(write, 0, &[kept]));
+    assert_eq!(answered, [outcome(Status::Published, 1_000, 2)]);
+    let answered = write("a", "r2", &[], NOW, |write| ledger.resend(write, 0, &[given(3, 0, 1)]));
+    assert_eq!(
+        answered,
+        [outcome(Status::Published, 2_000, 3)],
+        "had it not ended, its version would be published again"
+    );
 }
 
 proptest! {

@@ -4,7 +4,7 @@
 //! partition must have its holders and its worker. `KLINES_CLUSTER_SEEDS` runs more seeds than the usual ones.
 
 mod faults;
-mod network;
+pub(super) mod network;
 mod redis;
 mod world;
 
@@ -18,7 +18,7 @@ use crate::membership::Phase;
 const FAULTS: u64 = 60_000;
 const RECOVERY: u64 = 30_000;
 
-fn seeds() -> std::ops::Range<u64> {
+pub(super) fn seeds() -> std::ops::Range<u64> {
     let count = std::env::var("KLINES_CLUSTER_SEEDS").ok().and_then(|text| text.parse().ok());
     0..count.unwrap_or(60)
 }

@@ -1,10 +1,10 @@
 //! A Redis that has lost its last writes, after a restart from an older file: the last minute restores them.
 
 use klines_cluster::lease::Token;
-use klines_cluster::library::{Append, Resend, Written};
+use klines_cluster::library::{Append, Drop, Resend, Written};
 use klines_cluster::model::ledger::Status;
 use klines_cluster::refusal::Refusal;
-use klines_cluster::version::{Identity, Published};
+use klines_cluster::version::{Given, Identity, Published};
 use redis::Value;
 
 use super::server::{REPLICATION, Server, caller, partition};
@@ -48,7 +48,8 @@ fn a_redis_that_restarts_from_an_older_file_gets_its_last_klines_back_under_thei
     for number in [3, 2] {
         let outcome = append(&mut server, token, &replication, &window, number).outcomes[0];
         let (revision, sequence) = (outcome.revision, outcome.sequence);
-        given.push(Published { identity: window.clone(), version: version(number), revision, sequence });
+        let kline = Published { identity: window.clone(), version: version(number), revision, sequence };
+        given.push(Given { kline, own: true });
         if number == 3 {
             server.run::<Value>(&["SAVE"]);
         }
@@ -77,11 +78,10 @@ fn a_redis_that_has_lost_everything_continues_the_sequences_of_the_last_minute()
     let now = server.now();
     let windows = [2, 1, 0].map(|ago| identity("linear BTCUSDT 1m", ago, now));
     let outcomes = windows.clone().map(|window| append(&mut server, token, REPLICATION, &window, 0));
-    let given = |at: usize| Published {
-        identity: windows[at].clone(),
-        version: version(0),
-        revision: outcomes[at].outcomes[0].revision,
-        sequence: outcomes[at].outcomes[0].sequence,
+    let given = |at: usize| {
+        let (revision, sequence) = (outcomes[at].outcomes[0].revision, outcomes[at].outcomes[0].sequence);
+        let kline = Published { identity: windows[at].clone(), version: version(0), revision, sequence };
+        Given { kline, own: true }
     };
     server.run::<Value>(&["FLUSHALL"]);
     let token = server.hold("a");
@@ -95,4 +95,27 @@ fn a_redis_that_has_lost_everything_continues_the_sequences_of_the_last_minute()
     assert_eq!(published(&mut server), [(restored.epoch, 0, 2), (restored.epoch, 0, 3)]);
     let repeated = server.call(&call).unwrap();
     assert_eq!((repeated.epoch, repeated.entry), (restored.epoch, None), "a repetition changes nothing");
+}
+
+#[test]
+fn nothing_is_appended_while_a_live_holder_has_not_sent_its_last_minute() {
+    let mut server = Server::start();
+    let (token, other) = (server.hold("a"), server.hold("b"));
+    let (keys, node, second) = (partition(), caller("a"), caller("b"));
+    let resend = |caller, token| Resend { keys: &keys, caller, token, replication: "r2", epoch: 0, klines: &[] };
+    let append = Append { keys: &keys, caller: &node, token, replication: "r2", klines: &[] };
+    server.call(&resend(&node, token)).unwrap();
+    let error = server.call(&append).unwrap_err();
+    assert_eq!(error.refusal(), Some(Refusal::Wait));
+    assert!(
+        error.to_string().starts_with("klines_v1_append: b has not sent its last minute again (WAIT): repeat;"),
+        "{error}"
+    );
+    server.call(&resend(&second, other)).unwrap();
+    server.call(&append).unwrap();
+    server.call(&Resend { replication: "r3", ..resend(&node, token) }).unwrap();
+    let append = Append { replication: "r3", ..append };
+    assert_eq!(server.call(&append).unwrap_err().refusal(), Some(Refusal::Wait));
+    server.call(&Drop { keys: &keys, caller: &second, token: other }).unwrap();
+    server.call(&append).expect("the other one holds it no longer");
 }

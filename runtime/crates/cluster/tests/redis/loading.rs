@@ -1,4 +1,4 @@
-//! Loading the library: once, beside other versions, and never over another text.
+//! Loading the library: once, next to other versions, and never over another text.
 
 use klines_cluster::library::ViewMembers;
 use klines_cluster::library::{LIBRARY, LibraryError, Loaded, call, load, source};

@@ -9,7 +9,7 @@ use klines_cluster::membership::Phase;
 use klines_cluster::model::Caller;
 use klines_cluster::refusal::Refusal;
 use klines_cluster::stream_id::StreamId;
-use klines_cluster::version::{Identity, MAX_KLINES, MAX_NUMBER, Published, Version};
+use klines_cluster::version::{Given, Identity, MAX_KLINES, MAX_NUMBER, Published, Version};
 
 use super::server::{REPLICATION, Server, caller, command, name, partition, wait_until};
 use super::writing::{identity, version};
@@ -98,7 +98,10 @@ fn a_kline_that_no_node_sends_is_refused_and_nothing_of_its_call_is_written() {
         let append = Append { keys: &keys, caller: &node, token, replication, klines: &klines };
         assert_eq!(refused(&mut server, &append), Some(Refusal::Argument), "{:?}", klines.last());
     }
-    let given = |revision, sequence| Published { identity: good.0.clone(), version: version(0), revision, sequence };
+    let given = |revision, sequence| {
+        let kline = Published { identity: good.0.clone(), version: version(0), revision, sequence };
+        Given { kline, own: true }
+    };
     for kline in [given(0, 0), given(0, MAX_NUMBER + 1), given(u64::from(u32::MAX) + 1, 1)] {
         let klines = [kline];
         let resend = Resend { keys: &keys, caller: &node, token, replication, epoch: 0, klines: &klines };
@@ -118,6 +121,7 @@ fn the_last_number_of_a_series_is_the_last() {
         revision: 0,
         sequence: MAX_NUMBER,
     };
+    let last = Given { kline: last, own: true };
     server.call(&Resend { keys: &keys, caller: &node, token, replication, epoch: 0, klines: &[last] }).unwrap();
     assert_eq!(server.run::<String>(&["HGET", &keys.series, "linear BTCUSDT 1m"]), MAX_NUMBER.to_string());
     let klines =

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use klines_cluster::lease::Token;
 use klines_cluster::library::{Append, Resend, Written};
-use klines_cluster::model::ledger::{Ledger, Outcome, Status};
-use klines_cluster::version::{Bucket, Class, Digest, Identity, Published, Version, of_rank, rank};
+use klines_cluster::model::ledger::{Ledger, Outcome, Status, Write};
+use klines_cluster::version::{Bucket, Class, Digest, Given, Identity, Published, Version, of_rank, rank};
 use redis::Value;
 
 use super::random::Random;
@@ -30,6 +30,12 @@ pub fn identity(series: &str, ago: u64, now: u64) -> Identity {
     Identity { series: series.to_owned(), start, bucket: Bucket::of(class, start + length - 1) }
 }
 
+/// Calls the model for a node, while all nodes hold the partition.
+fn write<T>(node: &str, replication: &str, now: u64, act: impl FnOnce(Write<'_>) -> T) -> T {
+    let living = NODES.iter().map(|node| name(node)).collect();
+    act(Write { node: &name(node), replication, living: &living, now })
+}
+
 /// The keys and what `DUMP` says of them.
 type Dump = Vec<(String, Vec<u8>)>;
 
@@ -41,7 +47,7 @@ struct Pair {
     replication: String,
     identities: Vec<Identity>,
     /// What each node was given.
-    given: BTreeMap<&'static str, Vec<Published>>,
+    given: BTreeMap<&'static str, Vec<Given>>,
     /// An earlier state of both.
     snapshot: Option<(Ledger, Dump)>,
 }
@@ -72,32 +78,34 @@ impl Pair {
         let (keys, caller, replication) = (partition(), caller(node), &self.replication);
         let call = Append { keys: &keys, caller: &caller, token: self.tokens[node], replication, klines: &klines };
         let written = self.server.call(&call).unwrap();
-        let expected = self.model.append(&name(node), &self.replication, &klines, written.now).unwrap();
+        let expected = write(node, &self.replication, written.now, |write| self.model.append(write, &klines)).unwrap();
         self.compare(&written, &expected);
         for ((identity, version), outcome) in klines.into_iter().zip(expected) {
-            if matches!(outcome.status, Status::Published | Status::Same) {
+            if outcome.status != Status::Old {
                 let (revision, sequence) = (outcome.revision, outcome.sequence);
-                self.given.entry(node).or_default().push(Published { identity, version, revision, sequence });
+                let own = matches!(outcome.status, Status::Published | Status::Same);
+                let kline = Published { identity, version, revision, sequence };
+                self.given.entry(node).or_default().push(Given { kline, own });
             }
         }
     }
 
     /// A node sends again what it was given, mostly; sometimes numbers that nobody was given.
-    fn resend(&mut self, random: &mut Random) {
-        let node = *random.pick(&NODES);
-        let mut klines: Vec<Published> = self.given.get(node).cloned().unwrap_or_default();
+    fn resend(&mut self, node: &str, random: &mut Random) {
+        let mut klines: Vec<Given> = self.given.get(node).cloned().unwrap_or_default();
         klines.drain(..klines.len().saturating_sub(20));
         if random.below(3) == 0 {
             let identity = random.pick(&self.identities).clone();
             let sequence = 1 + random.below(self.model.sequence(&identity.series) + 5);
             let revision = random.below(6);
-            klines.push(Published { identity, version: version(random.below(20) as u8), revision, sequence });
+            let kline = Published { identity, version: version(random.below(20) as u8), revision, sequence };
+            klines.push(Given { kline, own: random.below(2) == 0 });
         }
         let (keys, caller, replication) = (partition(), caller(node), &self.replication);
         let (token, epoch) = (self.tokens[node], self.model.epoch);
         let call = Resend { keys: &keys, caller: &caller, token, replication, epoch, klines: &klines };
         let written = self.server.call(&call).unwrap();
-        let expected = self.model.resend(&name(node), (&self.replication, epoch), &klines, written.now);
+        let expected = write(node, &self.replication, written.now, |write| self.model.resend(write, epoch, &klines));
         self.compare(&written, &expected);
     }
 
@@ -122,8 +130,8 @@ impl Pair {
                 self.replication = format!("{}x", self.replication);
             }
         }
-        // Nothing is appended to a Redis that was not sent the last minute.
-        self.resend(&mut Random::new(1));
+        // Nothing is appended before all holders have sent their last minute.
+        NODES.iter().for_each(|node| self.resend(node, &mut Random::new(1)));
     }
 
     #[track_caller]
@@ -172,7 +180,10 @@ fn the_functions_do_what_the_model_does() {
         for _ in 0..150 {
             match random.below(20) {
                 0 => pair.fail_over(),
-                1..=3 => pair.resend(&mut random),
+                1..=3 => {
+                    let node = *random.pick(&NODES);
+                    pair.resend(node, &mut random);
+                }
                 _ => pair.append(&mut random),
             }
         }

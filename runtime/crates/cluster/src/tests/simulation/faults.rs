@@ -13,7 +13,7 @@ pub(super) enum Fault {
     Cut(usize, u64),
     /// This many of 100 messages are lost for so long.
     Loss(u64, u64),
-    /// Redis loses what it did in the last so many milliseconds.
+    /// Redis loses what it did in the last milliseconds.
     Failover(u64),
     /// The clock of Redis is put forward or back.
     Step(i64),

@@ -116,7 +116,7 @@ fn listing(component: &Component, digest: Digest, key: PublicKey, at: &Reference
 fn with_listing(path: &Path, listing: Option<(&Reference, Listing)>) -> anyhow::Result<Changes> {
     let (mut index, faults) = read_index(path)?.unwrap_or_default();
     if let Some(fault) = faults.first() {
-        bail!("{}: {fault}: mend or remove it", sanitize(&path.display().to_string(), usize::MAX));
+        bail!("{}: {fault}: correct or remove it", sanitize(&path.display().to_string(), usize::MAX));
     }
     if let Some((at, listing)) = listing {
         index.0.insert(at.name.clone(), listing);

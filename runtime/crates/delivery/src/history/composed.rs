@@ -63,8 +63,8 @@ impl Composed {
             let Some((oldest, newest)) = page.first().zip(page.last()).filter(|_| page.len() == PAGE) else {
                 break true;
             };
-            // The window at the edge may have further parts.
-            if windows.len() > query.limit || read >= MAX_READ {
+            // The window at the edge may have further parts, and the newest one need not be over.
+            if windows.len() > query.limit.saturating_add(1) || read >= MAX_READ {
                 break false;
             }
             match query.side {

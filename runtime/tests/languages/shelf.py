@@ -64,7 +64,7 @@ def gallery():
             assert "1 examples are published" in "".join(said), said
             home = ROOT / "target/gallery/operator"
             shown, _ = typed("klines consumer search --index ../index.toml averages", home)
-            assert "signed      by gallery, with the trusted key" in shown, shown
+            assert ", a trusted key of gallery\n" in shown, shown
             add = next(line.split("klines ", 1)[1] for line in shown.splitlines() if line.startswith("  add "))
             typed(f"klines {add} --name crossover", home)
             run = Run(home, "--intervals", "1s")

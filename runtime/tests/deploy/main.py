@@ -233,8 +233,9 @@ class Story:
     def check_alerts(self):
         never = [alert for alert in self.prometheus.alerts if alert not in self.seen]
         assert not never, f"alerts that never fired: {never}"
-        late = self.prometheus.firing()
-        assert not late, f"alerts that fire when nothing is wrong: {late}"
+        # With durations that are FACTOR times shorter, a second without a trade is enough for the alert of a silent feed: it may
+        # fire for a moment. What fires without a reason goes on.
+        eventually("no alert fires when nothing is wrong", lambda: not self.prometheus.firing())
 
     def check_panels(self):
         described = dashboard.read(DEPLOY / "grafana/dashboards/klines.json")

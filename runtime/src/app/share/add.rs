@@ -15,7 +15,7 @@ use klines_wasm::manifest::Missing;
 
 use super::candidate::{Configuration, check_name};
 use super::choice::{self, Granted};
-use super::files::{Changes, PUBLIC};
+use super::files::{Changes, put};
 use super::offer::{Demands, Offer};
 use super::source::written;
 use crate::app::output;
@@ -48,13 +48,8 @@ pub fn add(args: &AddArgs) -> anyhow::Result<ExitCode> {
     to.document.grant(&name, &granted)?;
     to.enable(&name)?;
     let is_new = !path.exists();
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
     // The component is there before anything names it: the configuration can then be checked as a whole.
-    let mut changes = Changes::default();
-    changes.stage(&path, &offer.file.bytes, PUBLIC)?;
-    changes.commit()?;
+    put(&path, &offer.file.bytes)?;
     if let Err(error) = write(&mut to, &name, &offer, &component) {
         if is_new {
             let _ = fs::remove_file(&path);

@@ -14,6 +14,19 @@ pub(super) const PUBLIC: u32 = 0o644;
 /// The permissions of a file that only this user may read.
 pub(super) const PRIVATE: u32 = 0o600;
 
+/// Writes a file that everybody may read, and creates its folder.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn put(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let mut changes = Changes::default();
+    changes.stage(path, bytes, PUBLIC)?;
+    changes.commit()
+}
+
 /// New contents of files, in the order in which they replace the old ones.
 #[derive(Default)]
 pub(super) struct Changes(Vec<Change>);

@@ -19,7 +19,7 @@ use klines_wasm::manifest::{Missing, Wants};
 use super::add::{entry, show_wants};
 use super::candidate::Configuration;
 use super::choice::{self, confirm};
-use super::files::{Changes, PUBLIC};
+use super::files::{Changes, PUBLIC, put};
 use super::offer::{Demands, Offer, signer};
 use super::source;
 use crate::app::output;
@@ -62,7 +62,7 @@ pub fn upgrade(args: &UpgradeArgs) -> anyhow::Result<ExitCode> {
     let is_missing = !path.exists();
     if is_missing {
         // The configuration would be refused without it.
-        put(&path, &offer)?;
+        put(&path, &offer.file.bytes)?;
     }
     let entry = to.written(&path).and_then(|component| entry(&to, &args.name, &offer, &component));
     let entry = entry.inspect_err(|_| take_back(&path, is_missing))?;
@@ -85,16 +85,6 @@ fn write(to: &Configuration, path: &Path, offer: &Offer) -> anyhow::Result<()> {
     to.stage_lock(&mut changes)?;
     to.stage_document(&mut changes)?;
     // Last, so that a run that notices the new file finds its entry.
-    changes.stage(path, &offer.file.bytes, PUBLIC)?;
-    changes.commit()
-}
-
-/// Writes a component that was missing.
-fn put(path: &Path, offer: &Offer) -> anyhow::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
-    let mut changes = Changes::default();
     changes.stage(path, &offer.file.bytes, PUBLIC)?;
     changes.commit()
 }

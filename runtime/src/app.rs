@@ -5,6 +5,7 @@ pub mod admin;
 pub mod backfill;
 pub mod build;
 pub mod check;
+pub mod cluster;
 pub mod compile;
 pub mod consumer_check;
 pub mod consumer_test;
@@ -53,7 +54,7 @@ use klines_config::{Config, Sources};
 
 use self::admin::protocol::Op;
 use self::refusal::Refused;
-use crate::cli::{self, Cli, Command, ConfigCommand, ConsumerCommand, TlsCommand};
+use crate::cli::{self, Cli, ClusterCommand, Command, ConfigCommand, ConsumerCommand, TlsCommand};
 use crate::telemetry;
 
 /// Runs the command of the command line and returns its exit code.
@@ -79,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Backfill(args) => configured(args.sources(), |config| backfill::backfill(&config, &args)),
         Command::Fetch(args) => configured(args.sources(), |config| fetch::fetch(&config, &args)),
         Command::Store(command) => store::command(&command),
+        Command::Cluster(ClusterCommand::Status(args)) => cluster::status(&args),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
         Command::Consumer(command) => consumer(&command),
         Command::Reload(args) => operate::reload(&args),

@@ -5,6 +5,7 @@
 
 mod args;
 mod backfill;
+mod cluster;
 mod consumer;
 mod fetch;
 mod history;
@@ -28,6 +29,7 @@ use clap_complete::Shell;
 
 pub use self::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, SourceArgs};
 pub use self::backfill::BackfillArgs;
+pub use self::cluster::{ClusterCommand, ClusterStatusArgs};
 pub use self::consumer::{
     AddArgs, BuildArgs, ComponentCheckArgs, ConfigFileArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs,
     OfferArgs, OrderArgs, PasswordArgs, PublishArgs, RemoveArgs, SearchArgs, SignArgs, TargetRunArgs, TestArgs,
@@ -153,6 +155,9 @@ pub enum Command {
     /// Show, copy and check the store of klines
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Show a cluster of several processes on Redis
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Serve a simulated Bybit (public streams and REST calls) from a seed or a recording
     Simulate(SimulateArgs),
     /// Create, build, test, inspect and control consumers

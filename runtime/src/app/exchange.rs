@@ -36,6 +36,7 @@ use tokio_util::task::TaskTracker;
 pub use self::choices::Choices;
 use self::members::{Links, Repairs};
 use self::opening::Opening;
+use super::cluster::Share;
 use super::observed::Observed;
 use super::queues::QueueSizer;
 use klines_store::run::EarlierSymbols;
@@ -160,7 +161,7 @@ pub struct ExchangeHandle {
 pub fn open(
     config: &Config,
     observed: &Observed,
-    (choices, mut earlier): (&Choices, EarlierSymbols),
+    (choices, share, mut earlier): (&Choices, &Share, EarlierSymbols),
     pace: Pace,
     cancel: &CancellationToken,
 ) -> anyhow::Result<ExchangeHandle> {
@@ -184,6 +185,7 @@ pub fn open(
             repairs: repair_settings(config).map(|settings| Repairs { settings, answers: answering.clone() }),
             feed_settings: FeedSettings { url, feeds: config.exchange.feeds.get(), timing: Timing::default() },
             choice: choices.follow(&category),
+            share: share.clone(),
             earlier: earlier.remove(&category.category).unwrap_or_default(),
             config: category,
             links: links.clone(),

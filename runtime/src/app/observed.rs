@@ -21,6 +21,8 @@ use klines_store::recorder::Observer;
 use klines_system::clock::LocalClock;
 use klines_wasm::Past;
 
+use super::cluster::Part;
+
 /// How long symbols that join may take until they are covered, in ms. Until then the state of their feed is that of the others.
 const JOINING: Millis = 30_000;
 
@@ -49,6 +51,8 @@ pub struct Observed {
     pub store: Option<Observer>,
     /// What its components may read of the past.
     pub past: Past,
+    /// Which part it takes in a cluster.
+    pub cluster: Arc<Part>,
     categories: Vec<Category>,
     is_ending: AtomicBool,
 }
@@ -93,8 +97,9 @@ impl ObservedConsumers {
     /// Replaces the consumers by those of a configuration.
     pub fn set(&self, config: &Config, views: Vec<View>) {
         let kind = |name: &str| match config.consumers.iter().find(|consumer| consumer.name == name) {
-            Some(consumer) if matches!(consumer.component, Component::Native(_)) => "native",
-            _ => "wasm",
+            Some(consumer) if !matches!(consumer.component, Component::Native(_)) => "wasm",
+            // What writes the klines of an ingest node is not in the configuration.
+            _ => "native",
         };
         let seen = views.into_iter().map(|view| ObservedConsumer { kind: kind(&view.name), view }).collect();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
@@ -178,6 +183,7 @@ impl Observed {
             data_dir,
             store: None,
             past: Past::unknown("this run stores no klines"),
+            cluster: Arc::new(Part::Alone),
             categories: config.exchange.categories.clone(),
             is_ending: AtomicBool::new(false),
         }
@@ -187,6 +193,13 @@ impl Observed {
     #[must_use]
     pub fn with_store(self, store: Option<Observer>, past: Past) -> Self {
         Self { store, past, ..self }
+    }
+
+    /// Returns the same as a part of a cluster. A serve node has no feeds of its own.
+    #[must_use]
+    pub fn in_cluster(self, cluster: Arc<Part>) -> Self {
+        let categories = if matches!(*cluster, Part::Serve(_)) { Vec::new() } else { self.categories };
+        Self { cluster, categories, ..self }
     }
 
     /// Marks the run as ending.

@@ -13,6 +13,7 @@ use klines_delivery::history::History;
 use klines_delivery::history::composed::Composed;
 use klines_delivery::hub::Hub;
 use klines_delivery::missed::Missed;
+use klines_domain::series::SeriesKey;
 use klines_domain::time::Millis;
 use klines_store::error::StoreError;
 use klines_store::file;
@@ -60,6 +61,8 @@ pub struct Begun {
     pub missed: BTreeMap<String, Box<dyn Missed>>,
     /// Where the klines of each symbol go on.
     pub symbols: EarlierSymbols,
+    /// The last sequence of each series.
+    pub last: BTreeMap<SeriesKey, u64>,
 }
 
 /// Begins to store what a hub publishes. `earlier` gets what the WebSocket server knows of earlier runs. If the store cannot be
@@ -72,7 +75,9 @@ pub fn begin(config: &Config, hub: &Hub, earlier: &EarlierSlot, executor: &Handl
     match record(config, &path, hub, earlier) {
         Ok(recording) => {
             let (missed, symbols) = (recording.missed(config), recording.left.symbols(config.klines.repair));
-            Begun { observer: Some(recording.recorder.observer()), recorder: Some(recording.recorder), missed, symbols }
+            let last = recording.left.last.iter().map(|(key, last)| (key.clone(), last.sequence)).collect();
+            let observer = Some(recording.recorder.observer());
+            Begun { observer, recorder: Some(recording.recorder), missed, symbols, last }
         }
         Err(error) => {
             error!(%error, "klines are not stored in this run");

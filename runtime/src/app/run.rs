@@ -4,6 +4,7 @@
 //! data flow: feeds stop, the pipeline emits its open klines, consumers finish their queues, and a summary of each is
 //! printed.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,11 +13,13 @@ use std::time::Duration;
 use anyhow::Context;
 use klines_bybit::instruments::Pace;
 use klines_config::Config;
+use klines_config::cluster::Role;
 use klines_config::quantity::HumanDuration;
 use klines_delivery::hub::Hub;
 use klines_delivery::manager::Manager;
 use klines_delivery::stats::State;
 use klines_delivery::tap::Taps;
+use klines_domain::series::SeriesKey;
 use klines_pipeline::{CategoryTally, Pipeline};
 use klines_store::recorder::Recorder;
 use klines_store::run::EarlierSymbols;
@@ -26,11 +29,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::cluster::{self, Part};
 use super::ending::{Hangup, wait_for_end};
 use super::exchange::{self, Choices, ExchangeHandle};
 use super::locks::Trust;
 use super::observed::Observed;
-use super::reconfigure::{Consumers, Intervals, Part, Reconfigurer, Symbols, has_terminal};
+use super::reconfigure::{self, Consumers, Intervals, Reconfigurer, Symbols, has_terminal};
 use super::recording::Begun;
 use super::refusal::Refused;
 use super::reload::Reloader;
@@ -49,15 +53,15 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 /// When something cannot be started.
 pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
-    // The demo's klines are not mixed with stored ones.
-    config.store.enabled &= !args.demo;
+    let part = part_in_cluster(&mut config, args.demo)?;
     let catalog = wiring::catalog(&config);
     let components = wiring::compiling::kept(&config, wiring::compiling::log_notice)?;
     let (past, taps) = (past::of_run(&config), Taps::default());
     let reads = wiring::Reads { values: None, past: &past, taps: Some(&taps) };
     let prepared = wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted, reads)?;
-    let wiring::Prepared { specs, files, relay, publishers, data_dir, earlier, mut warnings } =
+    let wiring::Prepared { mut specs, files, relay, publishers, data_dir, earlier, mut warnings } =
         prepared.map_err(Refused)?;
+    specs.extend(part.spec());
     warnings.merge(exchange::warnings(&config));
     output::report(&warnings);
     components.remove_unused_code();
@@ -71,13 +75,14 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new().with_taps(taps));
     // Before the consumers, so that there is a store when the WebSocket server begins to serve.
-    let Begun { observer, recorder, missed, symbols } = recording::begin(&config, &hub, &earlier, runtime.handle());
+    let Begun { observer, recorder, missed, symbols, last } =
+        recording::begin(&config, &hub, &earlier, runtime.handle());
     let awaited = wiring::Awaited::Trusted;
     let manager = Arc::new(wiring::start_after(missed, specs, relay, &config, &hub, &data_dir, awaited)?);
     let reloader = Reloader::new(components.clone(), files, &manager, Trust::of(&config));
     let watch = reloader.watch()?;
     let observed = Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir);
-    let observed = Arc::new(observed.with_store(observer, past));
+    let observed = Arc::new(observed.with_store(observer, past).in_cluster(part.clone()));
     let consumers = Consumers::new(&config, &observed, (&manager, &components, &reloader, publishers));
     let (choices, reconfigurer) = reconfigurer(args, &config, consumers);
     let config_watch = reconfigurer.watch()?;
@@ -87,7 +92,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     service::started();
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = serve(&config, args.duration, &observed, (&choices, symbols)) => served,
+            served = serve(&config, args.duration, &observed, (&choices, symbols, last)) => served,
             end = all_consumers_ended(&manager) => end,
             () = reconfigurer.reload_at_hangup() => Ok(()),
         }
@@ -96,7 +101,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     observed.end();
     service::ending();
     // Waits for the consumers without blocking the executor, so that the servers still answer.
-    let ended = runtime.block_on(finish(manager, recorder));
+    let ended = runtime.block_on(finish(manager, recorder, part));
     runtime.block_on(servers.shutdown());
     components.remove_temporary();
     if let Some(exchange) = exchange {
@@ -106,11 +111,26 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     Ok(ended)
 }
 
+/// Returns what this process does in a cluster, and adapts the configuration to it.
+fn part_in_cluster(config: &mut Config, is_demo: bool) -> anyhow::Result<Arc<Part>> {
+    if is_demo {
+        // Its klines are not mixed with stored ones, or with those of a cluster.
+        (config.store.enabled, config.cluster.role) = (false, Role::All);
+    }
+    cluster::of_run(config);
+    Ok(Arc::new(Part::new(config)?))
+}
+
 /// Returns the choices of the configuration that can change, and what changes them.
 fn reconfigurer(args: &RunArgs, config: &Config, consumers: Consumers) -> (Choices, Reconfigurer) {
     let choices = Choices::new(exchange::wanted(config), &config.klines.intervals);
-    let parts: Vec<Box<dyn Part>> =
-        vec![Box::new(Symbols(choices.clone())), Box::new(Intervals(choices.clone())), Box::new(consumers)];
+    let mut parts: Vec<Box<dyn reconfigure::Part>> = Vec::new();
+    // A serve node hands on what the streams bring.
+    if config.cluster.role != Role::Serve {
+        parts.push(Box::new(Symbols(choices.clone())));
+        parts.push(Box::new(Intervals(choices.clone())));
+    }
+    parts.push(Box::new(consumers));
     let reconfigurer = Reconfigurer::new(args, config, parts);
     (choices, reconfigurer)
 }
@@ -134,7 +154,12 @@ fn spawn_servers(
 
 fn log_start(config: &Config) {
     let intervals: Vec<String> = config.klines.intervals.iter().map(ToString::to_string).collect();
-    info!(symbols = exchange::describe(config), intervals = intervals.join(","), "running");
+    info!(
+        role = config.cluster.role.as_str(),
+        symbols = exchange::describe(config),
+        intervals = intervals.join(","),
+        "running"
+    );
 }
 
 /// Returns what the admin socket can query and control.
@@ -157,12 +182,20 @@ pub(super) async fn serve(
     config: &Config,
     duration: Option<HumanDuration>,
     observed: &Observed,
-    (choices, earlier): (&Choices, EarlierSymbols),
+    (choices, earlier, last): (&Choices, EarlierSymbols, BTreeMap<SeriesKey, u64>),
 ) -> anyhow::Result<()> {
+    let part = observed.cluster.clone();
+    let feeding = async {
+        match &*part {
+            Part::Serve(node) => node.follow(config, duration, observed, last).await,
+            _ => feed(config, duration, observed, (choices, earlier)).await,
+        }
+    };
     tokio::select! { biased;
-        end = feed(config, duration, observed, (choices, earlier)) => end,
+        end = feeding => end,
         never = feeds::report(observed, config.metrics.stale_after) => match never {},
         never = seeding::report(observed) => match never {},
+        never = part.report(config, observed) => match never {},
     }
 }
 
@@ -174,8 +207,9 @@ async fn feed(
 ) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
     let consumers = observed.consumers.clone();
+    let share = observed.cluster.join()?;
     let ExchangeHandle { inbox, categories, answers, tracker } =
-        exchange::open(config, observed, (choices, earlier), Pace::default(), &cancel)?;
+        exchange::open(config, observed, (choices, &share, earlier), Pace::default(), &cancel)?;
     let pipeline = Pipeline::new(categories, answers, observed.clock, observed.hub.clone(), observed.tallies.clone());
     let pipeline = tokio::spawn(pipeline.run(inbox));
     let before_exit = move || {
@@ -186,6 +220,7 @@ async fn feed(
     let hangup = if has_terminal() { Hangup::Ends } else { Hangup::IsHandled };
     let reason = wait_for_end(duration, hangup, before_exit).await;
     observed.end();
+    observed.cluster.leave().await;
     let feeds = observed.feeds.read();
     let was_reached = feeds.iter().any(|feed| feed.connections().is_empty() || feed.counters().opened > 0);
     // The feeds close the inbox, so that the pipeline processes the remaining messages and ends.
@@ -246,10 +281,11 @@ pub(super) async fn all_consumers_ended(manager: &Manager) -> anyhow::Result<()>
     }
 }
 
-/// Waits for the consumers and the store to finish, and prints a summary of each consumer.
-async fn finish(manager: Arc<Manager>, recorder: Option<Recorder>) -> ExitCode {
+/// Waits for the consumers, the cluster and the store to finish, and prints a summary of each consumer.
+async fn finish(manager: Arc<Manager>, recorder: Option<Recorder>, part: Arc<Part>) -> ExitCode {
     let shut_down = move || {
         let summaries = manager.shutdown(DRAIN);
+        part.end();
         recorder.into_iter().for_each(|recorder| recorder.end(DRAIN));
         summaries
     };

@@ -5,6 +5,7 @@
 //! place.
 
 pub mod encoding;
+pub mod epochs;
 pub mod hash;
 pub mod keys;
 pub mod lease;
@@ -12,13 +13,18 @@ pub mod library;
 pub mod member;
 pub mod membership;
 pub mod model;
+pub mod node;
+pub mod outbox;
 pub mod partition;
+pub mod reader;
 pub mod refusal;
+pub mod server;
 pub mod shares;
 pub mod stream_id;
 pub mod tail;
 pub mod version;
 pub mod workers;
+pub mod writer;
 
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,8 @@ pub struct Settings {
 pub enum Input {
     /// Time has passed; at least every tenth of a beat.
     Tick,
+    /// There is a connection again: what is due is asked for at once.
+    Connected,
     /// Redis has granted or renewed the lease of the member.
     Granted {
         /// When the request left.
@@ -150,6 +152,11 @@ impl Node {
         }
         match input {
             Input::Tick => self.tick(now, actions),
+            Input::Connected => {
+                self.next_beat = now;
+                self.holdings.values_mut().for_each(|holding| holding.ask_at(now));
+                self.tick(now, actions);
+            }
             Input::Granted { sent, token, view } => {
                 self.granted(Lease::granted(token, sent, self.settings.timing), view, actions)
             }
@@ -182,6 +189,12 @@ impl Node {
     #[must_use]
     pub fn may_write(&self, partition: Partition, now: Duration) -> Option<Token> {
         self.holdings.get(&partition)?.may_write(now)
+    }
+
+    /// Returns whether the node leaves a partition to others, which count, because its own first windows are not right yet.
+    #[must_use]
+    pub fn leaves_to_others(&self, partition: Partition, now: Duration) -> bool {
+        self.holdings.get(&partition).is_none_or(|holding| holding.leaves_to_others(now))
     }
 
     /// Returns whether this node publishes the updates of open windows: it is the first replica of those that count.

@@ -22,6 +22,7 @@ impl Config {
             ("log", self.log != other.log),
             ("metrics", self.metrics != other.metrics),
             ("store", self.store != other.store),
+            ("cluster", self.cluster != other.cluster),
             ("consumers", self.consumers != other.consumers),
             ("redis", self.redis != other.redis),
             ("websocket", self.websocket != other.websocket),

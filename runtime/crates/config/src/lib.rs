@@ -4,6 +4,7 @@
 //! together, and returns a valid [`Config`]. This crate binds no socket, opens no file for writing and sends no
 //! request.
 
+pub mod cluster;
 pub mod consumers;
 pub mod document;
 pub mod exchange;
@@ -37,6 +38,7 @@ use klines_sharing::trust::TrustedKeys;
 use klines_system::protected::Protected;
 use serde_json::Value;
 
+use self::cluster::Cluster;
 use self::consumers::grants::guard;
 use self::consumers::{Consumer, Enabled};
 use self::document::Document;
@@ -76,6 +78,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Whether and for how long klines are stored.
     pub store: Store,
+    /// Which part this process takes in a cluster.
+    pub cluster: Cluster,
     /// Folder of component files that can be enabled by name. Default: `plugins`.
     pub plugins_dir: PathBuf,
     /// Folder for the files that the program keeps. Default: `klines-data`.
@@ -174,21 +178,12 @@ fn read(loader: &mut Loader<'_>) -> Config {
     let plugins_dir = loader.read(&mut top, PLUGINS_DIR, PathBuf::from("plugins")).value;
     let data_dir = read_data_dir(loader, &mut top);
     let data_dir_max = read_data_dir_max(loader, &mut top);
-    let mut section = loader.section(&mut top, "exchange");
-    let exchange = Exchange::read(loader, &mut section);
-    loader.finish(section);
-    let mut section = loader.section(&mut top, "klines");
-    let klines = Klines::read(loader, &mut section);
-    loader.finish(section);
-    let mut section = loader.section(&mut top, "log");
-    let log = Log::read(loader, &mut section);
-    loader.finish(section);
-    let mut section = loader.section(&mut top, "metrics");
-    let metrics = Metrics::read(loader, &mut section);
-    loader.finish(section);
-    let mut section = loader.section(&mut top, "store");
-    let store = Store::read(loader, &mut section);
-    loader.finish(section);
+    let exchange = whole(loader, &mut top, "exchange", Exchange::read);
+    let klines = whole(loader, &mut top, "klines", Klines::read);
+    let log = whole(loader, &mut top, "log", Log::read);
+    let metrics = whole(loader, &mut top, "metrics", Metrics::read);
+    let store = whole(loader, &mut top, "store", Store::read);
+    let cluster = whole(loader, &mut top, "cluster", Cluster::read);
     let section = loader.section(&mut top, "consumers");
     let (consumers, granted) =
         consumers::read(loader, &section, &enabled, [&plugins_dir, &data_dir], &klines.intervals);
@@ -211,6 +206,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
         log,
         metrics,
         store,
+        cluster,
         plugins_dir,
         data_dir,
         data_dir_max,
@@ -227,6 +223,19 @@ fn read(loader: &mut Loader<'_>) -> Config {
         enabled_place: enabled.place,
         files: loader.layers.watched_files(),
     }
+}
+
+/// Reads one section.
+fn whole<'a, T>(
+    loader: &mut Loader<'a>,
+    top: &mut Section<'a>,
+    name: &'static str,
+    read: fn(&mut Loader<'_>, &mut Section<'_>) -> T,
+) -> T {
+    let mut section = loader.section(top, name);
+    let found = read(loader, &mut section);
+    loader.finish(section);
+    found
 }
 
 fn read_data_dir(loader: &mut Loader<'_>, top: &mut Section<'_>) -> PathBuf {

@@ -160,6 +160,13 @@ impl Hub {
         }
     }
 
+    /// Returns whether every queue is at most half full, so that the next batch fits.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
+        outlets.iter().all(|outlet| outlet.queue.has_room())
+    }
+
     /// Waits until every queue is at most half full, so that the next batch fits. Only for a replay: a live feed never
     /// waits for a consumer.
     pub fn wait_for_room(&self) {

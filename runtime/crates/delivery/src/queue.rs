@@ -203,6 +203,13 @@ impl Queue {
         true
     }
 
+    /// Returns whether at least half of the queue is free, or the queue has ended.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let state = self.lock();
+        state.ending != Ending::Open || state.buffer.suspended || state.buffer.has_room()
+    }
+
     /// Waits until at least half of the queue is free, or the queue has ended. For a replay: unlike a live feed, it can
     /// wait.
     pub fn wait_for_room(&self) {

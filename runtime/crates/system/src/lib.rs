@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod disk_use;
+pub mod host_name;
 pub mod limits;
 pub mod private;
 pub mod protected;

@@ -1,6 +1,7 @@
 //! `klines consumer test --live`: runs the component against a simulated exchange in real time, through the whole
 //! pipeline of a run, with its queue, its worker and its pauses.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr as _;
@@ -111,7 +112,7 @@ fn run_case(
     let length = args.duration.unwrap_or(HumanDuration(DEFAULT_DURATION));
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = live::serve(config, Some(length), &observed, (&choices, EarlierSymbols::new())) => served,
+            served = live::serve(config, Some(length), &observed, (&choices, EarlierSymbols::new(), BTreeMap::new())) => served,
             _ = live::all_consumers_ended(&manager) => Ok(()),
         }
     });

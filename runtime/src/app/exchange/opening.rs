@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::members::{Links, Members, Repairs};
+use crate::app::cluster::Share;
 
 /// Everything that opening a category needs.
 pub(super) struct Opening {
@@ -26,6 +27,8 @@ pub(super) struct Opening {
     pub(super) links: Links,
     /// The chosen symbols, whenever the configuration changes.
     pub(super) choice: watch::Receiver<SymbolChoice>,
+    /// Those of the chosen symbols that this process watches.
+    pub(super) share: Share,
     pub(super) pace: Pace,
     /// What earlier runs have left of its symbols.
     pub(super) earlier: BTreeMap<Symbol, Earlier>,
@@ -51,11 +54,16 @@ impl Opening {
                 changed = self.choice.changed() => changed.ok()?,
             }
         };
+        let chosen = table.iter().map(|(_, symbol)| symbol.clone()).collect();
+        self.share.first().await;
+        let table = self.share.table(self.config.category, &table);
         let members =
             Members::open(self.links, self.feed_settings, self.settings, self.repairs, (table, self.earlier)).await?;
         let watch = Watch::new(self.config.category, &members.table(), self.pace);
-        let chosen_at = Some(Instant::now());
-        Following { links, members, watch, config: self.config, is_asked: true, chosen_at }.run(self.choice).await
+        let (config, chosen_at) = (self.config, Some(Instant::now()));
+        let following =
+            Following { links, members, watch, config, chosen, share: self.share, is_asked: true, chosen_at };
+        following.run(self.choice).await
     }
 }
 
@@ -65,6 +73,9 @@ struct Following {
     members: Members,
     watch: Watch,
     config: CategoryConfig,
+    /// The chosen symbols, of which the share is watched.
+    chosen: Vec<Symbol>,
+    share: Share,
     /// Whether a list is requested at once, because the configuration has chosen other symbols.
     is_asked: bool,
     /// When the symbols were last chosen from a list; `None` if that is due.
@@ -74,6 +85,7 @@ struct Following {
 impl Following {
     /// Requests lists again and again, and takes changes of the configuration. Returns `None` when the run has ended.
     async fn run(mut self, mut choice: watch::Receiver<SymbolChoice>) -> Option<()> {
+        let mut share = self.share.clone();
         loop {
             tokio::select! { biased;
                 changed = choice.changed() => {
@@ -81,8 +93,13 @@ impl Following {
                     self.config.symbols = choice.borrow_and_update().clone();
                     (self.is_asked, self.chosen_at) = (true, None);
                     if let SymbolChoice::Listed(listed) = self.config.symbols.clone() {
-                        self.set(&listed).await?;
+                        self.set(listed).await?;
                     }
+                }
+                changed = share.changed() => {
+                    changed?;
+                    let chosen = self.chosen.clone();
+                    self.set(chosen).await?;
                 }
                 reply = self.next_list() => {
                     self.is_asked = false;
@@ -111,11 +128,14 @@ impl Following {
         let SymbolChoice::All(all) = &self.config.symbols else { return Some(()) };
         let Some(names) = self.watch.choose(all, &reply.result).filter(|_| is_due) else { return Some(()) };
         self.chosen_at = Some(Instant::now());
-        self.set(&names).await
+        self.set(names).await
     }
 
-    async fn set(&mut self, names: &[Symbol]) -> Option<()> {
-        let change = self.members.set(names).await?;
+    /// Chooses symbols, and watches the share of them.
+    async fn set(&mut self, names: Vec<Symbol>) -> Option<()> {
+        self.chosen.clone_from(&names);
+        let names = self.share.among(self.config.category, names);
+        let change = self.members.set(&names).await?;
         self.watch.remove(&change.left);
         change.joined.into_iter().for_each(|(id, symbol)| self.watch.add(id, symbol));
         Some(())

@@ -93,6 +93,18 @@ impl LibraryError {
         if let Self::Refused { refusal, .. } = self { Some(*refusal) } else { None }
     }
 
+    /// Returns whether the server behind the connection is gone, or takes no writes any longer.
+    #[must_use]
+    pub fn needs_new_connection(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Failed { detail, .. } => {
+                ["READONLY", "MASTERDOWN", "LOADING"].iter().any(|code| detail.starts_with(code))
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn too_old(version: &str) -> Self {
         Self::TooOld { version: sanitize(version, MAX_MESSAGE) }
     }

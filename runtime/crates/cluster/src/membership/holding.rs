@@ -91,6 +91,11 @@ impl Holding {
         is_needed.then(|| lease.token())
     }
 
+    /// Returns whether others count while this node has a lease and is seeding.
+    pub(super) fn leaves_to_others(&self, now: Duration) -> bool {
+        self.lease.is_some_and(|lease| lease.is_valid(now)) && self.may_write(now).is_none()
+    }
+
     /// Returns the token and the phase of the request that is due.
     pub(super) fn ask(&mut self, now: Duration, beat: Duration) -> Option<(Option<Token>, Phase)> {
         if now < self.next {
@@ -100,6 +105,11 @@ impl Holding {
         // After a pause, the token may be stale: ask for a new lease.
         let lease = self.lease.filter(|lease| lease.is_valid(now));
         Some((lease.map(Lease::token), self.phase))
+    }
+
+    /// Makes the next request due at a moment.
+    pub(super) const fn ask_at(&mut self, now: Duration) {
+        self.next = now;
     }
 
     pub(super) fn granted(&mut self, lease: Lease, holders: Vec<Holder>, me: &Name) {

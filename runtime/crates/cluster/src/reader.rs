@@ -1,0 +1,285 @@
+//! Reads the streams of a cluster and hands each kline on, once and in the order of its partition: the source of a serve
+//! node. A thread of its own waits for entries; what it reads is untrusted.
+
+mod entry;
+mod positions;
+mod seen;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ::redis::{Value, cmd};
+use klines_domain::kline::{Batch, Kline};
+use klines_domain::series::{SeriesId, SeriesKey};
+use klines_system::backoff::Backoff;
+use tokio::runtime::Builder;
+use tracing::{info, warn};
+
+pub use self::entry::Entry;
+pub use self::positions::{Positions, PositionsError};
+use self::seen::{Seen, Verdict};
+use crate::epochs::SharedEpochs;
+use crate::keys::ClusterKeys;
+use crate::member::Name;
+use crate::partition::{Partition, Partitions};
+use crate::server::{ConnectError, Connected, Server};
+use crate::stream_id::StreamId;
+
+/// How long one request waits for entries. It is less than the time in which an answer has to come.
+const BLOCK: Duration = Duration::from_secs(1);
+/// How many entries of each stream one request returns.
+const COUNT: usize = 50;
+/// How far a reader goes back when Redis is another one: nodes send their last minute again, and the clock of the new one may
+/// be behind that of the old one.
+const BACK: u64 = 120_000;
+/// The pauses between attempts to connect.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// What a reader reads, and from where.
+#[derive(Debug)]
+pub struct Settings {
+    /// The name of the cluster.
+    pub cluster: Name,
+    /// The number of partitions.
+    pub partitions: Partitions,
+    /// Where the positions are kept.
+    pub positions: PathBuf,
+    /// The last sequence of each series that was handed on earlier.
+    pub last: BTreeMap<SeriesKey, u64>,
+}
+
+/// Takes what is read.
+pub trait Sink: Send {
+    /// Returns the id of a series that is wanted; `None` for others.
+    fn find(&mut self, key: &SeriesKey) -> Option<SeriesId>;
+
+    /// The series that the next klines need are known: `find` was asked for all of them.
+    fn found(&mut self);
+
+    /// Takes klines of one category. `is_old` says that the reader catches up: it can wait a moment.
+    fn publish(&mut self, batch: Batch, is_old: bool);
+
+    /// Learns whether there is a connection.
+    fn connected(&mut self, is_connected: bool);
+}
+
+/// What a reader has counted.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Entries that were read.
+    pub entries: AtomicU64,
+    /// Klines that were handed on.
+    pub klines: AtomicU64,
+    /// Klines that had been handed on before.
+    pub repeated: AtomicU64,
+    /// Sequences that are missing.
+    pub missing: AtomicU64,
+    /// Fields that are no klines.
+    pub unreadable: AtomicU64,
+    /// Klines with a number that another content had before.
+    pub conflicting: AtomicU64,
+    /// How long after it was written the newest entry was read, by the clock of Redis against that of this machine, in ms.
+    pub lag: AtomicU64,
+}
+
+/// A running reader.
+#[derive(Debug)]
+pub struct Reader {
+    is_ending: Arc<AtomicBool>,
+    counters: Arc<Counters>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system refuses one.
+    pub fn start(
+        server: Server,
+        settings: Settings,
+        epochs: Arc<SharedEpochs>,
+        sink: Box<dyn Sink>,
+        wall: impl Fn() -> u64 + Send + 'static,
+    ) -> io::Result<Self> {
+        let (is_ending, counters) = (Arc::new(AtomicBool::new(false)), Arc::new(Counters::default()));
+        let reading = Reading::new(settings, epochs, sink, counters.clone(), Box::new(wall));
+        let (ending, runtime) = (is_ending.clone(), Builder::new_current_thread().enable_all().build()?);
+        let thread = std::thread::Builder::new().name("klines-reader".to_owned());
+        let thread = Some(thread.spawn(move || runtime.block_on(reading.run(&server, &ending)))?);
+        Ok(Self { is_ending, counters, thread })
+    }
+
+    /// Returns its counters.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    /// Ends it; afterwards nothing is published.
+    pub fn end(mut self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The state of the thread.
+struct Reading {
+    keys: Vec<(Partition, String)>,
+    positions: Positions,
+    seen: Seen,
+    epochs: Arc<SharedEpochs>,
+    sink: Box<dyn Sink>,
+    counters: Arc<Counters>,
+    /// The clock of this machine, in ms since 1970.
+    wall: Box<dyn Fn() -> u64 + Send>,
+    began: Instant,
+    replication: Option<Arc<str>>,
+    trouble: Option<String>,
+}
+
+impl Reading {
+    fn new(
+        settings: Settings,
+        epochs: Arc<SharedEpochs>,
+        sink: Box<dyn Sink>,
+        counters: Arc<Counters>,
+        wall: Box<dyn Fn() -> u64 + Send>,
+    ) -> Self {
+        let Settings { cluster, partitions, positions, last } = settings;
+        let keys = ClusterKeys::new(&cluster);
+        let keys = partitions.iter().map(|partition| (partition, keys.partition(partition).stream)).collect();
+        let positions = Positions::read(positions, &cluster).unwrap_or_else(|error| {
+            warn!(%error, "the reader begins with the oldest entries");
+            error.empty()
+        });
+        for (partition, epoch) in positions.epochs() {
+            epochs.begin(partition, epoch);
+        }
+        let (began, seen) = (Instant::now(), Seen::new(last));
+        Self { keys, positions, seen, epochs, sink, counters, wall, began, replication: None, trouble: None }
+    }
+
+    async fn run(mut self, server: &Server, is_ending: &AtomicBool) {
+        let mut pauses = Backoff::between(PAUSES.0, PAUSES.1);
+        while !is_ending.load(Ordering::Relaxed) {
+            match server.connect().await {
+                Ok(connected) => {
+                    pauses.reset();
+                    self.connected(&connected, server);
+                    let ended = self.follow(connected, is_ending).await;
+                    self.sink.connected(false);
+                    if let Err(reason) = ended {
+                        self.report(server, reason);
+                    }
+                }
+                Err(error) => self.refused(server, &error),
+            }
+            if !is_ending.load(Ordering::Relaxed) {
+                tokio::time::sleep(pauses.wait()).await;
+            }
+        }
+        self.positions.save(true);
+    }
+
+    fn connected(&mut self, connected: &Connected, server: &Server) {
+        info!(redis = server.shown(), partitions = self.keys.len(), "reading the cluster");
+        if self.replication.as_ref().is_some_and(|known| *known != connected.replication) {
+            self.positions.go_back(BACK);
+        }
+        self.replication = Some(connected.replication.clone());
+        self.trouble = None;
+        self.sink.connected(true);
+    }
+
+    fn refused(&mut self, server: &Server, error: &ConnectError) {
+        self.report(server, error.to_string());
+    }
+
+    fn report(&mut self, server: &Server, trouble: String) {
+        if self.trouble.as_ref() != Some(&trouble) {
+            warn!(redis = server.shown(), %trouble, "the cluster cannot be read");
+            self.trouble = Some(trouble);
+        }
+    }
+
+    /// Reads until the reader ends, or the connection does.
+    async fn follow(&mut self, mut connected: Connected, is_ending: &AtomicBool) -> Result<(), String> {
+        while !is_ending.load(Ordering::Relaxed) {
+            let mut command = cmd("XREAD");
+            let block = BLOCK.as_millis().to_string();
+            command.arg("COUNT").arg(COUNT).arg("BLOCK").arg(block).arg("STREAMS");
+            let (keys, from): (Vec<&str>, Vec<String>) =
+                self.keys.iter().map(|(of, key)| (key.as_str(), self.positions.of(*of).to_string())).unzip();
+            command.arg(keys).arg(from);
+            let answer: Value = command
+                .query_async(&mut connected.connection)
+                .await
+                .map_err(|error| entry::words(&error.to_string()))?;
+            self.take(&answer);
+            self.positions.save(false);
+            self.seen.forget(self.began.elapsed());
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, answer: &Value) {
+        let streams = entry::streams(answer);
+        let names: BTreeMap<&str, Partition> =
+            self.keys.iter().map(|(partition, key)| (key.as_str(), *partition)).collect();
+        let named = streams.into_iter().filter_map(|(key, entries)| Some((*names.get(key.as_str())?, entries)));
+        let mut read = Vec::new();
+        for (partition, entries) in named {
+            let is_old = entries.len() >= COUNT;
+            for entry in entries {
+                let (klines, unreadable) = entry.klines(|key| self.sink.find(key));
+                self.counters.unreadable.fetch_add(unreadable, Ordering::Relaxed);
+                read.push((partition, entry, klines, is_old));
+            }
+        }
+        self.sink.found();
+        for (partition, entry, klines, is_old) in read {
+            self.entry(partition, &entry, klines, is_old);
+        }
+    }
+
+    /// Hands on the klines of one entry.
+    fn entry(&mut self, partition: Partition, entry: &Entry, klines: Vec<Kline>, is_old: bool) {
+        self.counters.entries.fetch_add(1, Ordering::Relaxed);
+        self.counters.lag.store((self.wall)().saturating_sub(entry.id.millis), Ordering::Relaxed);
+        self.positions.note(partition, entry.id, entry.epoch);
+        self.epochs.begin(partition, entry.epoch);
+        let now = self.began.elapsed();
+        let mut batch = Batch::default();
+        for kline in klines {
+            let counter = match self.seen.judge(&kline, entry.epoch, now) {
+                Verdict::New { missing } => {
+                    self.counters.missing.fetch_add(missing, Ordering::Relaxed);
+                    self.epochs.note(kline.series, kline.sequence, entry.epoch);
+                    if batch.klines.first().is_some_and(|first| first.series.category != kline.series.category) {
+                        self.sink.publish(std::mem::take(&mut batch), is_old);
+                    }
+                    batch.klines.push(Arc::new(kline));
+                    &self.counters.klines
+                }
+                Verdict::Repeated => &self.counters.repeated,
+                Verdict::Conflicting => &self.counters.conflicting,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        if !batch.klines.is_empty() {
+            self.sink.publish(batch, is_old);
+        }
+    }
+}
+
+/// The first position of a stream.
+pub(crate) const BEGIN: StreamId = StreamId { millis: 0, number: 0 };

@@ -1,0 +1,125 @@
+//! This process in a cluster: an ingest node, which watches its share of the symbols and writes their klines to Redis, or a
+//! serve node, which reads klines from Redis and hands them to its consumers.
+
+mod ingest;
+mod serve;
+mod share;
+mod status;
+
+use std::convert::Infallible;
+
+use anyhow::Context;
+use klines_cluster::member::{About, Name};
+use klines_cluster::node::Settings;
+use klines_cluster::partition::Partitions;
+use klines_cluster::server::Server;
+use klines_config::Config;
+use klines_config::cluster::Role;
+use klines_delivery::manager::Spec;
+use klines_system::host_name;
+
+pub use self::ingest::Ingest;
+pub use self::serve::Serve;
+pub use self::share::Share;
+pub use self::status::status;
+use super::observed::Observed;
+
+/// What a process does in a cluster.
+#[derive(Debug)]
+pub enum Part {
+    /// Everything, without a cluster.
+    Alone,
+    /// It watches and writes.
+    Ingest(Ingest),
+    /// It reads and hands on.
+    Serve(Serve),
+}
+
+impl Part {
+    /// Prepares the part of this process. Does not connect.
+    ///
+    /// # Errors
+    /// When the address or a name cannot be used.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        Ok(match config.cluster.role {
+            Role::All => Self::Alone,
+            Role::Ingest => Self::Ingest(Ingest::new(server(config)?, settings(config)?)),
+            Role::Serve => Self::Serve(Serve::new(server(config)?, settings(config)?)),
+        })
+    }
+
+    /// Returns the consumer that hands klines to an ingest node.
+    #[must_use]
+    pub fn spec(&self) -> Option<Spec> {
+        if let Self::Ingest(node) = self { Some(node.spec()) } else { None }
+    }
+
+    /// Joins the cluster, if this is an ingest node. Returns the symbols that this process watches.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn join(&self) -> anyhow::Result<Share> {
+        if let Self::Ingest(node) = self { node.join() } else { Ok(Share::all()) }
+    }
+
+    /// Reports to the cluster and to clients what changes; never ends.
+    pub async fn report(&self, config: &Config, observed: &Observed) -> Infallible {
+        match self {
+            Self::Alone => std::future::pending().await,
+            Self::Ingest(node) => node.report_seeded(observed, config.klines.repair > 0).await,
+            Self::Serve(node) => node.report_state(config, observed).await,
+        }
+    }
+
+    /// Lets other ingest nodes take over, for a while.
+    pub async fn leave(&self) {
+        if let Self::Ingest(node) = self {
+            node.leave().await;
+        }
+    }
+
+    /// Ends the threads of the cluster. Blocks for a moment.
+    pub fn end(&self) {
+        match self {
+            Self::Alone => {}
+            Self::Ingest(node) => node.end(),
+            Self::Serve(node) => node.end(),
+        }
+    }
+}
+
+/// Adapts the configuration of a run: an ingest node has no consumers.
+pub fn of_run(config: &mut Config) {
+    if config.cluster.role == Role::Ingest {
+        config.consumers.clear();
+    }
+}
+
+/// Returns the Redis of the cluster.
+fn server(config: &Config) -> anyhow::Result<Server> {
+    let cluster = &config.cluster;
+    let url = cluster.redis_url.as_ref().context("`cluster.redis_url` is not set: set the address of Redis")?;
+    let sentinels: Vec<&str> = cluster.sentinels.iter().map(|address| address.0.expose()).collect();
+    Server::new(url.0.expose(), &sentinels, cluster.authorities.clone()).context("`cluster.redis_url`")
+}
+
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let cluster = &config.cluster;
+    let name = match &cluster.node {
+        Some(node) => Name::new(node).context("`cluster.node`")?,
+        None => {
+            let host = host_name::host_name();
+            let invalid = || format!("the name of this machine, `{host}`, cannot name a node: set `cluster.node`");
+            Name::new(&host).with_context(invalid)?
+        }
+    };
+    let (ingest, serve) = (cluster.role == Role::Ingest, cluster.role == Role::Serve);
+    Ok(Settings {
+        cluster: Name::new(&cluster.name).context("`cluster.name`")?,
+        name,
+        about: About { ingest, serve, ..About::default() },
+        partitions: Partitions::new(cluster.partitions).context("`cluster.partitions`")?,
+        replicas: cluster.replicas,
+        retain: cluster.retain,
+    })
+}

@@ -1,0 +1,255 @@
+//! A serve node in a run: what a reader reads from Redis is published on the hub, as if it had been made here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use klines_cluster::epochs::SharedEpochs;
+use klines_cluster::node::{Node, Settings};
+use klines_cluster::reader::{self, Counters, Reader, Sink};
+use klines_cluster::server::Server;
+use klines_cluster::writer::Pending;
+use klines_config::Config;
+use klines_config::exchange::Symbols;
+use klines_config::quantity::HumanDuration;
+use klines_delivery::catalog::{Catalog, FeedState};
+use klines_delivery::hub::Hub;
+use klines_domain::kline::Batch;
+use klines_domain::series::{SeriesId, SeriesKey};
+use klines_domain::symbol::{Category, Symbol};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::info;
+
+use crate::app::ending::{Hangup, wait_for_end};
+use crate::app::observed::Observed;
+use crate::app::queues::QueueSizer;
+use crate::app::reconfigure::has_terminal;
+use crate::app::wiring;
+
+/// The file in `data_dir` that has the positions of the reader.
+const POSITIONS: &str = "cluster.json";
+/// How often the state of the cluster is reported to clients.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a reader that catches up waits for the consumers, after each entry at most.
+const ROOM: Duration = Duration::from_millis(500);
+/// How often it looks meanwhile.
+const LOOK: Duration = Duration::from_millis(5);
+/// The maximum number of symbols of a category that the streams can bring.
+const MOST_SYMBOLS: usize = 10_000;
+
+/// A serve node.
+#[derive(Debug)]
+pub struct Serve {
+    server: Server,
+    settings: Settings,
+    epochs: Arc<SharedEpochs>,
+    running: OnceLock<Running>,
+}
+
+/// What runs once it has joined.
+#[derive(Debug)]
+struct Running {
+    node: Arc<Node>,
+    counters: Arc<Counters>,
+    is_connected: Arc<AtomicBool>,
+}
+
+impl Serve {
+    pub(super) fn new(server: Server, settings: Settings) -> Self {
+        let epochs = Arc::new(SharedEpochs::new(settings.partitions));
+        Self { server, settings, epochs, running: OnceLock::new() }
+    }
+
+    /// Returns the epochs of the cluster.
+    #[must_use]
+    pub fn epochs(&self) -> Arc<SharedEpochs> {
+        self.epochs.clone()
+    }
+
+    /// Hands on what the cluster publishes until the run ends. `last` has the last sequence of each series that is stored.
+    ///
+    /// # Errors
+    /// When the system refuses a thread or a signal handler.
+    pub async fn follow(
+        &self,
+        config: &Config,
+        duration: Option<HumanDuration>,
+        observed: &Observed,
+        last: BTreeMap<SeriesKey, u64>,
+    ) -> anyhow::Result<()> {
+        let reader = self.join(config, observed, last)?;
+        let consumers = observed.consumers.clone();
+        let before_exit = move || {
+            // The exit code after a second signal is fixed, so the returned one is ignored.
+            let _ = wiring::print_summaries(&wiring::give_up(&consumers.views()));
+        };
+        let hangup = if has_terminal() { Hangup::Ends } else { Hangup::IsHandled };
+        let reason = wait_for_end(duration, hangup, before_exit).await;
+        observed.end();
+        let counters = reader.counters();
+        tokio::task::spawn_blocking(move || reader.end()).await.context("the reader of the cluster failed")?;
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (entries, klines, repeated) = (of(&counters.entries), of(&counters.klines), of(&counters.repeated));
+        let (missing, unreadable) = (of(&counters.missing), of(&counters.unreadable));
+        info!(entries, klines, repeated, missing, unreadable, "the cluster was read");
+        reason.map(drop)
+    }
+
+    fn join(&self, config: &Config, observed: &Observed, last: BTreeMap<SeriesKey, u64>) -> anyhow::Result<Reader> {
+        let pending = Pending::new(self.settings.partitions);
+        let node = Node::start(self.server.clone(), self.settings.clone(), pending);
+        let node = Arc::new(node.context("starting the thread of the cluster")?);
+        let is_connected = Arc::new(AtomicBool::new(false));
+        let sink = HubSink::new(config, observed, is_connected.clone());
+        let settings = reader::Settings {
+            cluster: self.settings.cluster.clone(),
+            partitions: self.settings.partitions,
+            positions: config.data_dir.join(POSITIONS),
+            last,
+        };
+        let clock = observed.clock;
+        let wall = move || u64::try_from(clock.now().get()).unwrap_or_default();
+        let reader = Reader::start(self.server.clone(), settings, self.epochs.clone(), Box::new(sink), wall);
+        let reader = reader.context("starting the thread that reads the cluster")?;
+        let running = Running { node, counters: reader.counters(), is_connected };
+        // It joins once.
+        let _ = self.running.set(running);
+        Ok(reader)
+    }
+
+    /// Returns the node, once it has joined.
+    #[must_use]
+    pub fn node(&self) -> Option<Arc<Node>> {
+        self.running.get().map(|running| running.node.clone())
+    }
+
+    /// Returns what the reader has counted, once it has begun.
+    #[must_use]
+    pub fn counters(&self) -> Option<Arc<Counters>> {
+        self.running.get().map(|running| running.counters.clone())
+    }
+
+    /// Reports to clients whether klines arrive; never ends.
+    pub async fn report_state(&self, config: &Config, observed: &Observed) -> Infallible {
+        let mut checks = interval(CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            checks.tick().await;
+            if observed.is_ending() {
+                std::future::pending::<()>().await;
+            }
+            let Some(Running { node, is_connected, .. }) = self.running.get() else { continue };
+            let state = if !is_connected.load(Ordering::Relaxed) {
+                FeedState::Down
+            } else if node.seen().view.ingest().next().is_none() {
+                // Nobody writes.
+                FeedState::Stale
+            } else {
+                FeedState::Live
+            };
+            for category in &config.exchange.categories {
+                observed.catalog.report(*category, state, observed.clock.now().get());
+            }
+        }
+    }
+
+    /// Leaves the cluster. Blocks for a moment.
+    pub fn end(&self) {
+        if let Some(running) = self.running.get() {
+            running.node.stop();
+        }
+    }
+}
+
+/// Publishes what is read on the hub.
+struct HubSink {
+    hub: Arc<Hub>,
+    catalog: Arc<Catalog>,
+    sizer: QueueSizer,
+    categories: Vec<Category>,
+    /// The symbols of each category; `None` if all that the streams bring are wanted.
+    listed: Option<BTreeMap<Category, BTreeSet<Symbol>>>,
+    /// Whether symbols have come since the queues were sized.
+    has_new: bool,
+    is_connected: Arc<AtomicBool>,
+}
+
+impl HubSink {
+    fn new(config: &Config, observed: &Observed, is_connected: Arc<AtomicBool>) -> Self {
+        let listed = match &config.exchange.symbols {
+            Symbols::All(_) => None,
+            Symbols::Listed(listed) => {
+                let mut by_category = BTreeMap::<Category, BTreeSet<Symbol>>::new();
+                for listing in listed {
+                    by_category.entry(listing.category).or_default().insert(listing.symbol.clone());
+                }
+                Some(by_category)
+            }
+        };
+        let (hub, catalog) = (observed.hub.clone(), observed.catalog.clone());
+        let sizer = QueueSizer::new(observed, &catalog);
+        sizer.update();
+        Self {
+            hub,
+            catalog,
+            sizer,
+            categories: config.exchange.categories.clone(),
+            listed,
+            has_new: false,
+            is_connected,
+        }
+    }
+
+    /// Returns whether a symbol that the streams bring is wanted. A new one is added to the catalogue.
+    fn admits(&mut self, key: &SeriesKey) -> bool {
+        let count = self.catalog.count(key.category);
+        if self.catalog.knows(key.category, &key.symbol) {
+            return true;
+        }
+        if count >= MOST_SYMBOLS {
+            return false;
+        }
+        let known = self.catalog.symbols().into_iter().find(|(category, _)| *category == key.category);
+        let symbols = known.map(|(_, symbols)| symbols).unwrap_or_default();
+        self.catalog.watch(key.category, symbols.into_iter().chain([key.symbol.clone()]));
+        self.has_new = true;
+        true
+    }
+}
+
+impl Sink for HubSink {
+    fn find(&mut self, key: &SeriesKey) -> Option<SeriesId> {
+        let is_wanted = self.categories.contains(&key.category) && self.catalog.makes(key.interval);
+        let is_wanted = is_wanted
+            && match &self.listed {
+                Some(listed) => listed.get(&key.category).is_some_and(|symbols| symbols.contains(&key.symbol)),
+                None => self.admits(key),
+            };
+        is_wanted.then(|| SeriesId::of(key.clone()))
+    }
+
+    fn found(&mut self) {
+        // Queues have their size before the first kline.
+        if std::mem::take(&mut self.has_new) {
+            self.sizer.update();
+        }
+    }
+
+    fn publish(&mut self, batch: Batch, is_old: bool) {
+        if is_old {
+            // A consumer that takes longer loses its oldest klines, as it would without a cluster.
+            let until = std::time::Instant::now() + ROOM;
+            while !self.hub.has_room() && std::time::Instant::now() < until {
+                std::thread::park_timeout(LOOK);
+            }
+        }
+        self.hub.publish(&batch);
+    }
+
+    fn connected(&mut self, is_connected: bool) {
+        self.is_connected.store(is_connected, Ordering::Relaxed);
+    }
+}

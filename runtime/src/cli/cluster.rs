@@ -1,0 +1,32 @@
+//! `klines cluster …`: commands for several processes on Redis.
+
+use clap::{Args, Subcommand};
+
+use super::args::SourceArgs;
+
+/// `klines cluster …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Show the members, who watches and writes each partition, and what is wrong
+    Status(ClusterStatusArgs),
+}
+
+/// `klines cluster status`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Reads the state of the cluster in [cluster] from its Redis, on any machine that reaches it; it needs no run and changes \
+nothing. CLUSTER_REDIS_URL can name a user that may only read.
+
+Exit codes: 0 every partition is written by as many nodes as configured, 1 one is not, or Redis cannot be read, \
+78 configuration refused.
+
+Example:
+  CLUSTER_REDIS_URL=redis://klines-status:PASSWORD@host:6379 klines cluster status")]
+pub struct ClusterStatusArgs {
+    /// Print the result as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// The configuration.
+    #[command(flatten)]
+    pub flags: SourceArgs,
+}

@@ -10,7 +10,8 @@ use crate::missed::Missed;
 /// The klines of earlier runs.
 #[derive(Debug)]
 pub struct EarlierRuns {
-    /// Identifies the sequences of this run: that of the run before, unless it has crashed.
+    /// Identifies the sequences of this run: that of the run before, unless it has crashed. A server that shares its epochs
+    /// has no use for it.
     pub epoch: u64,
     /// The epoch of the run before, if it has crashed. The sequences below are from it.
     pub crashed: Option<u64>,

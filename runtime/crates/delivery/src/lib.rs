@@ -17,6 +17,7 @@ mod digest;
 pub mod earlier;
 pub mod emit;
 pub mod encode;
+pub mod epochs;
 pub mod filter;
 #[cfg(any(test, feature = "test-support"))]
 pub mod fixture;

@@ -117,11 +117,9 @@ impl Served {
     pub fn create(history: Option<Arc<FakeHistory>>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = settings();
         change(&mut settings);
-        let symbols = ["BTCUSDT", "ETHUSDT"].map(|name| Symbol::new(name).unwrap());
-        let catalog = Catalog::new(settings.categories.iter().map(|category| (*category, symbols.to_vec())), false);
-        catalog.make(&settings.intervals);
+        let catalog = catalog(&settings);
         let keys = Keys::new(vec![("tester".to_owned(), Secret::new(KEY.to_owned()))]);
-        let server = Server::new(settings, keys, Arc::new(catalog), 1, Arc::default());
+        let server = Server::new(settings, keys, catalog, 1, Arc::default());
         let history = history.map(|history| -> Arc<dyn History> { history });
         Self(Arc::new(server.with_history(history)))
     }
@@ -164,6 +162,14 @@ pub fn minutes(windows: std::ops::RangeInclusive<i64>) -> impl Iterator<Item = K
 /// Returns an update of the `window`-th minute.
 pub fn open(window: i64) -> Kline {
     fixture::kline("BTCUSDT", "1m", window, false)
+}
+
+/// Returns the catalog of two symbols in each category.
+pub fn catalog(settings: &Settings) -> Arc<Catalog> {
+    let symbols = ["BTCUSDT", "ETHUSDT"].map(|name| Symbol::new(name).unwrap());
+    let catalog = Catalog::new(settings.categories.iter().map(|category| (*category, symbols.to_vec())), false);
+    catalog.make(&settings.intervals);
+    Arc::new(catalog)
 }
 
 /// Returns settings with a key that is required.

@@ -46,6 +46,7 @@ use std::time::Duration;
 use klines_delivery::catalog::Catalog;
 use klines_delivery::consumer::DeliverInline;
 use klines_delivery::earlier::EarlierSlot;
+use klines_delivery::epochs::Epochs;
 use klines_delivery::history::History;
 use klines_delivery::trusted_work::TrustedWork;
 use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Profile, Subscription};
@@ -84,6 +85,7 @@ pub struct WebSocketBlueprint {
     metrics: Arc<Metrics>,
     history: Option<Arc<dyn History>>,
     earlier: EarlierSlot,
+    epochs: Option<Arc<dyn Epochs>>,
 }
 
 /// The addresses that the server listens on; empty until it listens.
@@ -94,7 +96,7 @@ impl WebSocketBlueprint {
     #[must_use]
     pub fn new(settings: Settings, logins: Vec<(String, Secret)>, catalog: Arc<Catalog>) -> Self {
         let (bound, metrics, earlier) = (Bound::default(), Arc::default(), EarlierSlot::default());
-        Self { settings, logins, catalog, bound, metrics, history: None, earlier }
+        Self { settings, logins, catalog, bound, metrics, history: None, earlier, epochs: None }
     }
 
     /// Sets the stored klines that REST requests reach; with `None`, the default, they reach only those in memory.
@@ -108,6 +110,14 @@ impl WebSocketBlueprint {
     #[must_use]
     pub fn with_earlier(mut self, earlier: EarlierSlot) -> Self {
         self.earlier = earlier;
+        self
+    }
+
+    /// Sets the epochs of klines that its servers share with other processes, so that clients of one can go on at another;
+    /// with `None`, the default, the epochs are each server's own.
+    #[must_use]
+    pub fn with_epochs(mut self, epochs: Option<Arc<dyn Epochs>>) -> Self {
+        self.epochs = epochs;
         self
     }
 
@@ -140,7 +150,8 @@ impl Blueprint for WebSocketBlueprint {
         let keys = Keys::new(self.logins.clone());
         let instance_id = getrandom::u64().map_err(|error| Failure::Retry(format!("no random number: {error}")))?;
         let server = Server::new(self.settings.clone(), keys, self.catalog.clone(), instance_id, self.metrics.clone());
-        let server = server.with_history(self.history.clone()).resuming(self.earlier.take());
+        let server = server.with_history(self.history.clone()).sharing(self.epochs.clone());
+        let server = server.resuming(self.earlier.take());
         let server = Arc::new(server);
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)

@@ -7,10 +7,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use klines_delivery::epochs::Epochs;
 use klines_domain::kline::Kline;
+use klines_domain::series::SeriesId;
 
 use super::outbox::TopicId;
-use super::recent::Recent;
+use super::recent::{Base, Recent};
 
 /// The maximum number of klines of one series: the longest page of `/v5/market/kline` and room for revisions.
 pub const MAX_KLINES: usize = 1_200;
@@ -26,22 +28,41 @@ pub struct Memory {
     most: usize,
     /// The maximum number of klines of one series; falls when the bound is reached.
     longest: usize,
+    /// The epochs that this server shares with others; `None` if its sequences are its own.
+    epochs: Option<Arc<dyn Epochs>>,
 }
 
 impl Memory {
     /// Creates an empty memory of about `bytes`.
     #[must_use]
     pub const fn new(bytes: usize) -> Self {
-        Self { series: Vec::new(), klines: 0, most: bytes / KLINE_BYTES, longest: MAX_KLINES }
+        Self { series: Vec::new(), klines: 0, most: bytes / KLINE_BYTES, longest: MAX_KLINES, epochs: None }
+    }
+
+    /// Sets the epochs that this server shares with others, before there are series.
+    pub fn share(&mut self, epochs: Option<Arc<dyn Epochs>>) {
+        self.epochs = epochs;
+    }
+
+    /// Returns whether this server shares its sequences and epochs with others.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.epochs.is_some()
     }
 
     /// Adds the next series, whose last kline had the sequence `last` in an earlier run; 0 if there was none.
-    pub fn add(&mut self, last: u64) {
-        self.series.push(Recent::resuming(last));
+    pub fn add(&mut self, series: SeriesId, last: u64) {
+        let base = self.base(series, last);
+        self.series.push(Recent::resuming(last, base));
     }
 
-    /// Stores the klines of an earlier run of a series, as [`Recent::keep_earlier`] does.
-    pub fn keep_earlier(&mut self, id: TopicId, klines: VecDeque<Arc<Kline>>) {
+    /// Stores the klines of an earlier run of a series, as [`Recent::keep_earlier`] does; of several shared epochs, those
+    /// of the last one.
+    pub fn keep_earlier(&mut self, id: TopicId, mut klines: VecDeque<Arc<Kline>>) {
+        let base = |kline: &Arc<Kline>| self.base(kline.series, kline.sequence);
+        let last = klines.back().map(base);
+        let of_last = klines.iter().rev().take_while(|kline| Some(base(kline)) == last).count();
+        klines.drain(..klines.len() - of_last);
         let Some(recent) = self.series.get_mut(id.0 as usize) else { return };
         recent.keep_earlier(klines);
         recent.shorten(self.longest);
@@ -65,8 +86,10 @@ impl Memory {
 
     /// Stores a kline. Returns whether its sequence follows the last one, as [`Recent::keep`] does.
     pub fn keep(&mut self, id: TopicId, kline: &mut Arc<Kline>) -> bool {
+        // An update is of the epoch of the last confirmed kline.
+        let base = kline.confirm.then(|| self.base(kline.series, kline.sequence));
         let Some(recent) = self.series.get_mut(id.0 as usize) else { return true };
-        let is_next = recent.keep(kline);
+        let is_next = recent.keep(kline, base.unwrap_or(recent.base()));
         if !kline.confirm {
             return is_next;
         }
@@ -76,6 +99,12 @@ impl Memory {
             self.shorten();
         }
         is_next
+    }
+
+    /// Returns what the epoch of a kline begins with.
+    fn base(&self, series: SeriesId, sequence: u64) -> Base {
+        let Some(epochs) = &self.epochs else { return Base::Own };
+        epochs.of(series, sequence).map_or(Base::Unknown, Base::Shared)
     }
 
     /// Shortens the longest series by an eighth.
@@ -103,7 +132,7 @@ mod tests {
 
     fn memory(klines: &[Arc<Kline>]) -> Memory {
         let mut memory = Memory::new(1 << 20);
-        memory.add(0);
+        memory.add(kline(1, 1, 0).series, 0);
         for kline in klines {
             memory.keep(ID, &mut kline.clone());
         }
@@ -159,8 +188,8 @@ mod tests {
     fn the_longest_series_are_shortened_first() {
         let mut memory = Memory::new(KLINE_BYTES * 100);
         let short = TopicId(1);
-        memory.add(0);
-        memory.add(0);
+        memory.add(kline(1, 1, 0).series, 0);
+        memory.add(kline(1, 1, 0).series, 0);
         for sequence in 1..=10 {
             memory.keep(short, &mut kline(sequence.try_into().unwrap(), sequence, 0));
         }

@@ -1,6 +1,9 @@
 //! The newest records of one topic, klines or values, with the sequence from which clients resume. Does not limit its
 //! own size.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -28,6 +31,18 @@ pub trait Record {
     fn longest_push(&self) -> usize;
 }
 
+/// What the epochs of a topic begin with; the number of interruptions follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Base {
+    /// The number of this server, which alone has these sequences.
+    #[default]
+    Own,
+    /// An epoch that several servers share, as they share the sequences.
+    Shared(u64),
+    /// The number of this server, because the epoch that several share is not known.
+    Unknown,
+}
+
 /// The newest records of one topic.
 #[derive(Debug)]
 pub struct Recent<T> {
@@ -36,7 +51,9 @@ pub struct Recent<T> {
     open: Option<Arc<T>>,
     /// The sequence of the last confirmed record; 0 before the first.
     last: u64,
-    /// How often the sequence was interrupted.
+    /// What the epoch of the last record begins with.
+    base: Base,
+    /// How often the sequence was interrupted; in a shared epoch, since it began or this server did.
     breaks: u32,
     /// The first sequence since the last interruption.
     contiguous_from: u64,
@@ -46,15 +63,16 @@ pub struct Recent<T> {
 
 impl<T> Default for Recent<T> {
     fn default() -> Self {
-        Self { closed: VecDeque::new(), open: None, last: 0, breaks: 0, contiguous_from: 0, earlier: 0 }
+        let (closed, base) = (VecDeque::new(), Base::Own);
+        Self { closed, open: None, last: 0, base, breaks: 0, contiguous_from: 0, earlier: 0 }
     }
 }
 
 impl<T: Record> Recent<T> {
-    /// Creates an empty topic whose last record had this sequence in an earlier run.
+    /// Creates an empty topic whose last record had this sequence in an earlier run, in an epoch of `base`.
     #[must_use]
-    pub fn resuming(last: u64) -> Self {
-        Self { last, contiguous_from: last + 1, earlier: last, ..Self::default() }
+    pub fn resuming(last: u64, base: Base) -> Self {
+        Self { last, base, contiguous_from: last + 1, earlier: last, ..Self::default() }
     }
 
     /// Stores records of an earlier run, in the order of their sequences, before any of this run. Of those before a hole none
@@ -78,29 +96,37 @@ impl<T: Record> Recent<T> {
         self.earlier
     }
 
-    /// Stores a record. Returns whether its sequence follows the last one; if not, records were lost before it and the
-    /// topic starts a new epoch. If a revision has overtaken an update, the update gets the sequence that the next
-    /// confirmed record will have.
-    pub fn keep(&mut self, record: &mut Arc<T>) -> bool {
+    /// Stores a record, which was published in an epoch of `base`. Returns whether it follows the last one; if not,
+    /// records were lost before it and the topic starts a new epoch, or it begins a shared epoch, or the first one that
+    /// this server sees of it is a later one. If a revision has overtaken an update, or the update has overtaken
+    /// confirmed records of a shared epoch, the update gets the sequence after the last one.
+    pub fn keep(&mut self, record: &mut Arc<T>, base: Base) -> bool {
         let sequence = record.sequence();
         if !record.confirm() {
-            if sequence <= self.last {
+            let is_ahead = base != Base::Own && sequence > self.last + 1;
+            if sequence <= self.last || is_ahead {
                 *record = Arc::new(record.with_sequence(self.last + 1));
             }
             self.open = Some(record.clone());
             return true;
         }
-        let is_next = sequence == self.last + 1;
-        if !is_next || self.last == 0 {
+        let (follows, is_same) = (sequence == self.last + 1, base == self.base);
+        if !follows || !is_same || self.last == 0 {
             self.contiguous_from = sequence;
         }
-        self.breaks += u32::from(!is_next);
-        self.last = sequence;
+        // This server has lost nothing if it has seen nothing of the epoch, or if shared numbers come again.
+        let begins = !is_same || self.last == self.earlier;
+        self.breaks = match base {
+            Base::Shared(_) if begins => 0,
+            Base::Shared(_) if sequence <= self.last => self.breaks,
+            _ => self.breaks + u32::from(!follows || !is_same),
+        };
+        (self.last, self.base) = (sequence, base);
         self.closed.push_back(record.clone());
         // After a revision, the open record gets the sequence that it will have when it is confirmed.
         let open = self.open.take().filter(|open| open.start() > record.start());
         self.open = open.map(|open| Arc::new(open.with_sequence(sequence + 1)));
-        is_next
+        follows && is_same
     }
 
     /// Drops the oldest confirmed records until at most `most` are left; returns the number of dropped ones.
@@ -132,6 +158,12 @@ impl<T: Record> Recent<T> {
         self.last
     }
 
+    /// Returns what the epoch of the last record begins with.
+    #[must_use]
+    pub const fn base(&self) -> Base {
+        self.base
+    }
+
     /// Returns how often the sequence was interrupted.
     #[must_use]
     pub const fn breaks(&self) -> u32 {
@@ -148,14 +180,13 @@ impl<T: Record> Recent<T> {
     /// `sequence` does not exist.
     #[must_use]
     pub fn since(&self, sequence: u64) -> Option<Vec<Arc<T>>> {
-        if sequence == self.last {
-            return Some(Vec::new());
-        }
-        let first = self.closed.front().map_or(u64::MAX, |record| record.sequence()).max(self.contiguous_from);
-        if sequence > self.last || sequence.saturating_add(1) < first {
+        let missed = self.last.checked_sub(sequence)?;
+        if missed > (self.last + 1).saturating_sub(self.contiguous_from) {
             return None;
         }
-        Some(self.closed.iter().filter(|record| record.sequence() > sequence).cloned().collect())
+        // Counted from the end: records of earlier epochs may have the same numbers.
+        let skipped = self.closed.len().checked_sub(usize::try_from(missed).ok()?)?;
+        Some(self.closed.iter().skip(skipped).cloned().collect())
     }
 
     /// Returns the last revisions of at most `count` windows whose start is in `range`, oldest first: the newest
@@ -231,44 +262,5 @@ impl Record for Point {
     fn longest_push(&self) -> usize {
         // The longest names, and a number with the maximum number of digits.
         768 + self.weight()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use klines_delivery::fixture;
-
-    use super::*;
-
-    fn kline(sequence: u64) -> Arc<Kline> {
-        let minute = i64::try_from(sequence).unwrap();
-        Arc::new(Kline { sequence, ..fixture::kline("BTCUSDT", "1m", minute, true) })
-    }
-
-    fn resumed(last: u64, earlier: &[u64]) -> Recent<Kline> {
-        let mut recent = Recent::resuming(last);
-        recent.keep_earlier(earlier.iter().map(|sequence| kline(*sequence)).collect());
-        recent
-    }
-
-    fn since(recent: &Recent<Kline>, sequence: u64) -> Option<Vec<u64>> {
-        Some(recent.since(sequence)?.iter().map(|kline| kline.sequence).collect())
-    }
-
-    #[test]
-    fn klines_of_earlier_runs_and_of_this_one_are_one_sequence() {
-        let mut recent = resumed(5, &[2, 3, 4, 5]);
-        assert_eq!((since(&recent, 3), since(&recent, 5), since(&recent, 6)), (Some(vec![4, 5]), Some(vec![]), None));
-        assert!(recent.keep(&mut kline(6)) && recent.breaks() == 0);
-        assert_eq!((since(&recent, 4), since(&recent, 1)), (Some(vec![5, 6]), Some(vec![2, 3, 4, 5, 6])));
-        assert_eq!((since(&recent, 0), recent.earlier()), (None, 5));
-    }
-
-    #[test]
-    fn nothing_before_a_hole_is_believed() {
-        assert_eq!(since(&resumed(5, &[1, 2, 4, 5]), 3), Some(vec![4, 5]));
-        assert_eq!(since(&resumed(5, &[1, 2, 4, 5]), 2), None);
-        let without_last = resumed(5, &[1, 2, 3]);
-        assert_eq!((since(&without_last, 2), since(&without_last, 5)), (None, Some(vec![])));
     }
 }

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use klines_delivery::Delivery;
 use klines_delivery::catalog::Catalog;
 use klines_delivery::earlier::EarlierRuns;
+use klines_delivery::epochs::Epochs;
 use klines_delivery::history::{History, composed};
 use klines_domain::interval::Interval;
 use klines_domain::series::SeriesKey;
@@ -40,7 +41,7 @@ pub struct Server {
     pub settings: Settings,
     /// All topics with their subscribers.
     pub subscriptions: Subscriptions,
-    /// The random number of this instance of the server, which is part of every epoch.
+    /// The random number of this instance of the server, which is part of every epoch that no other server shares.
     pub instance_id: u64,
     /// Limits connections.
     pub admission: Admission,
@@ -82,6 +83,13 @@ impl Server {
             started: Instant::now(),
             clock: LocalClock::start(),
         }
+    }
+
+    /// Sets the epochs of klines that this server shares with others; call it before [`Server::resuming`].
+    #[must_use]
+    pub fn sharing(mut self, epochs: Option<Arc<dyn Epochs>>) -> Self {
+        self.subscriptions.share(epochs);
+        self
     }
 
     /// Continues earlier runs, so that clients can resume what they have of them.

@@ -1,6 +1,8 @@
 //! The dialect of `/v1/stream`: numbered pushes, snapshots and resumption. `docs/websocket.md` describes it.
 
 mod reply;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod wire;
 

@@ -14,6 +14,7 @@ use klines_delivery::Delivery;
 use klines_delivery::earlier::EarlierRuns;
 use klines_delivery::emit::Point;
 use klines_delivery::encode::{Extras, StreamerFilter, ValueTopic};
+use klines_delivery::epochs::Epochs;
 use klines_domain::kline::Kline;
 use klines_domain::series::{SeriesId, SeriesKey};
 use klines_domain::symbol::Category;
@@ -24,13 +25,13 @@ use super::dialect::Dialect;
 use super::memory::Memory;
 use super::outbox::{FrameKind, TopicId};
 use super::push::{bybit, stream, streamer};
-use super::recent::Recent;
+use super::recent::{Base, Recent};
 use super::values::{Values, is_value};
 
 /// All topics and their followers.
 pub struct Subscriptions {
     state: Mutex<TopicTable>,
-    /// The server's part of the epochs of klines, and of an earlier run that has crashed.
+    /// The server's part of the epochs of klines that it does not share, and of an earlier run that has crashed.
     epoch: u64,
     crashed: Option<u64>,
     /// The server's part of the epochs of values, whose sequences begin again with each run.
@@ -87,11 +88,18 @@ impl Subscriptions {
         Self { state: Mutex::new(state), epoch, crashed: None, values_epoch: epoch, first }
     }
 
-    /// Continues earlier runs: clients resume what they have of them.
+    /// Sets the epochs of klines that this server shares with others, before there are topics.
+    pub fn share(&mut self, epochs: Option<Arc<dyn Epochs>>) {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner).memory.share(epochs);
+    }
+
+    /// Continues earlier runs: clients resume what they have of them. Shared epochs come instead of the epochs of the runs.
     pub fn resume(&mut self, earlier: EarlierRuns, (most, wants): (usize, impl Fn(&SeriesKey) -> bool)) {
         let EarlierRuns { epoch, crashed, sequences, mut newest } = earlier;
-        (self.epoch, self.crashed) = (epoch, crashed);
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if !state.memory.is_shared() {
+            (self.epoch, self.crashed) = (epoch, crashed);
+        }
         state.earlier = sequences.into_iter().collect();
         let mut found: HashMap<SeriesId, VecDeque<Arc<Kline>>> = HashMap::new();
         loop {
@@ -125,7 +133,11 @@ impl Subscriptions {
     /// Returns the epoch of a topic of klines, as clients see it.
     #[must_use]
     pub const fn epoch(&self, recent: &Recent<Kline>) -> stream::Epoch {
-        stream::Epoch { server: self.epoch, breaks: recent.breaks() }
+        let server = match recent.base() {
+            Base::Shared(epoch) => epoch,
+            Base::Own | Base::Unknown => self.epoch,
+        };
+        stream::Epoch { server, breaks: recent.breaks() }
     }
 
     /// Returns the epoch of a topic of values, as clients see it.
@@ -134,7 +146,8 @@ impl Subscriptions {
         stream::Epoch { server: self.values_epoch, breaks: recent.breaks() }
     }
 
-    /// Returns the epoch in which a crashed run has sent the klines of a topic up to a sequence.
+    /// Returns the epoch in which a crashed run has sent the klines of a topic up to a sequence; `None` if epochs are shared,
+    /// which outlast a crash.
     #[must_use]
     pub fn crashed_epoch(&self, recent: &Recent<Kline>, sequence: u64) -> Option<stream::Epoch> {
         let server = self.crashed.filter(|_| sequence <= recent.earlier())?;
@@ -264,7 +277,7 @@ impl TopicTable {
         let id = TopicId(u32::try_from(self.series.len()).unwrap_or(u32::MAX));
         self.ids.insert(series, id);
         self.series.push(Followed { series, bybit: Vec::new(), stream: Vec::new() });
-        self.memory.add(self.earlier.get(&*series).copied().unwrap_or_default());
+        self.memory.add(series, self.earlier.get(&*series).copied().unwrap_or_default());
         id
     }
 

@@ -10,7 +10,7 @@ use klines_delivery::emit::{Point, ValueSeries};
 
 use super::client::{Client, ClientId};
 use super::outbox::TopicId;
-use super::recent::Recent;
+use super::recent::{Base, Recent};
 
 /// The first number of a series of values; series of klines have smaller ones.
 const FIRST_VALUE_ID: u32 = 1 << 31;
@@ -140,7 +140,7 @@ impl Values {
         let is_new = !std::mem::replace(&mut followed.is_known, true);
         self.awaited -= usize::from(is_new);
         let before = followed.recent.open().map_or(0, |open| open.weight());
-        let is_next = followed.recent.keep(point);
+        let is_next = followed.recent.keep(point, Base::Own);
         let open = followed.recent.open().map_or(0, |open| open.weight());
         let confirmed = if point.confirm { point.weight() } else { 0 };
         if !self.shares.iter().any(|share| share.consumer == point.consumer) {

@@ -14,12 +14,13 @@ use crate::recent::{Recent, Record};
 /// The number of records in the snapshot that follows a loss inside the server.
 const AFTER_LOSS: usize = 100;
 
-/// Identifies an uninterrupted sequence of a topic; a new epoch starts with a restart of the server or a loss.
+/// Identifies an uninterrupted sequence of a topic; a new epoch starts with a restart of the server or a loss, or where
+/// servers share their epochs, with a shared one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {
-    /// The random number of the server's instance.
+    /// The random number of the server's instance, or the epoch that several servers share.
     pub server: u64,
-    /// How often the topic's sequence was interrupted since the server started.
+    /// How often the topic's sequence was interrupted since the server or the shared epoch began.
     pub breaks: u32,
 }
 
@@ -58,7 +59,8 @@ impl Display for KlineTopic<'_> {
     }
 }
 
-/// Encodes the frame for a new record: its push, or a snapshot if records were lost before it (`is_next` is false).
+/// Encodes the frame for a new record: its push, or a snapshot if records were lost before it or it begins an epoch
+/// (`is_next` is false).
 pub fn push_or_snapshot<T: Record>(
     name: &impl Display,
     epoch: Epoch,

@@ -7,6 +7,7 @@ mod share;
 mod status;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use anyhow::Context;
 use klines_cluster::member::{About, Name};
@@ -15,6 +16,7 @@ use klines_cluster::partition::Partitions;
 use klines_cluster::server::Server;
 use klines_config::Config;
 use klines_config::cluster::Role;
+use klines_delivery::epochs::Epochs;
 use klines_delivery::manager::Spec;
 use klines_system::host_name;
 
@@ -52,6 +54,12 @@ impl Part {
     #[must_use]
     pub fn spec(&self) -> Option<Spec> {
         if let Self::Ingest(node) = self { Some(node.spec()) } else { None }
+    }
+
+    /// Returns the epochs that the gateways of a cluster share.
+    #[must_use]
+    pub fn epochs(&self) -> Option<Arc<dyn Epochs>> {
+        if let Self::Serve(node) = self { Some(node.epochs()) } else { None }
     }
 
     /// Joins the cluster, if this is an ingest node. Returns the symbols that this process watches.

@@ -57,7 +57,8 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let catalog = wiring::catalog(&config);
     let components = wiring::compiling::kept(&config, wiring::compiling::log_notice)?;
     let (past, taps) = (past::of_run(&config), Taps::default());
-    let reads = wiring::Reads { values: None, past: &past, taps: Some(&taps) };
+    let epochs = part.epochs();
+    let reads = wiring::Reads { values: None, past: &past, taps: Some(&taps), epochs: epochs.as_ref() };
     let prepared = wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted, reads)?;
     let wiring::Prepared { mut specs, files, relay, publishers, data_dir, earlier, mut warnings } =
         prepared.map_err(Refused)?;

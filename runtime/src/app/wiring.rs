@@ -22,6 +22,7 @@ use klines_delivery::data_dir::DataDir;
 use klines_delivery::earlier::EarlierSlot;
 use klines_delivery::emit::ValueSink;
 use klines_delivery::emit::relay::{Publishers, Relay};
+use klines_delivery::epochs::Epochs;
 use klines_delivery::hub::Hub;
 use klines_delivery::manager::{Manager, Spec, Summary};
 use klines_delivery::missed::Missed;
@@ -88,6 +89,8 @@ pub struct Reads<'a> {
     pub past: &'a Past,
     /// The taps of the run; `None` if nobody can open one.
     pub taps: Option<&'a Taps>,
+    /// The epochs that the WebSocket server shares with others; `None` if it has its own.
+    pub epochs: Option<&'a Arc<dyn Epochs>>,
 }
 
 /// Prepares every enabled consumer and lets it validate its settings, all components at the same time. Components that
@@ -101,13 +104,14 @@ pub fn prepare(
     catalog: &Arc<Catalog>,
     components: &Components,
     awaited: Awaited,
-    Reads { values, past, taps }: Reads<'_>,
+    Reads { values, past, taps, epochs }: Reads<'_>,
 ) -> anyhow::Result<Result<Prepared, Report>> {
     let relay = relay(config, taps);
     let publishers = relay.as_ref().map(Relay::publishers);
     let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
     let earlier = EarlierSlot::default();
-    let shared = Shared { publishers: publishers.as_ref(), values, past, data_dir: &data_dir, earlier: &earlier };
+    let publishing = publishers.as_ref();
+    let shared = Shared { publishers: publishing, values, past, data_dir: &data_dir, earlier: &earlier, epochs };
     let prepared = prepare_consumers(config, catalog, components, awaited, shared)?;
     let all = |Consumers { specs, files, warnings }| Prepared {
         specs,
@@ -133,7 +137,7 @@ pub fn prepare_further(
     data_dir: &DataDir,
 ) -> anyhow::Result<Result<Consumers, Report>> {
     let earlier = &EarlierSlot::default();
-    let shared = Shared { publishers, values: None, past, data_dir, earlier };
+    let shared = Shared { publishers, values: None, past, data_dir, earlier, epochs: None };
     prepare_consumers(config, catalog, components, Awaited::All, shared)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};
 
+use klines_delivery::epochs::Epochs;
 use klines_domain::series::SeriesId;
 
 use crate::partition::{Partition, Partitions};
@@ -19,6 +20,8 @@ pub struct SharedEpochs {
 
 #[derive(Debug, Default)]
 struct Known {
+    /// The epoch of each partition when the reader began, from its last run.
+    initial: BTreeMap<Partition, u64>,
     /// The newest epoch of each partition.
     newest: BTreeMap<Partition, u64>,
     /// For each series the first sequence that was read in each epoch, oldest first.
@@ -32,6 +35,13 @@ impl SharedEpochs {
         Self { partitions, known: RwLock::default() }
     }
 
+    /// Notes in which epoch a partition was when it was last read.
+    pub fn resume(&self, partition: Partition, epoch: u64) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.initial.insert(partition, epoch);
+        known.newest.insert(partition, epoch);
+    }
+
     /// Notes that a partition is in an epoch.
     pub fn begin(&self, partition: Partition, epoch: u64) {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).newest.get(&partition).copied();
@@ -40,10 +50,10 @@ impl SharedEpochs {
         }
     }
 
-    /// Notes the epoch of a kline that was read.
+    /// Notes the epoch of a kline that was read, before it is handed on.
     pub fn note(&self, series: SeriesId, sequence: u64, epoch: u64) {
-        let is_known = |known: &Known| known.series.get(&series).and_then(|of| of.last()).map(|(_, epoch)| *epoch);
-        if is_known(&self.known.read().unwrap_or_else(PoisonError::into_inner)) == Some(epoch) {
+        let last = |known: &Known| known.series.get(&series).and_then(|of| of.last()).map(|(_, epoch)| *epoch);
+        if last(&self.known.read().unwrap_or_else(PoisonError::into_inner)) == Some(epoch) {
             return;
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -55,19 +65,20 @@ impl SharedEpochs {
             of.remove(0);
         }
     }
+}
 
-    /// Returns the epoch of a sequence of a series; of one that was not read, that of the partition. 0 is asked for a series of
-    /// which nothing was published.
-    #[must_use]
-    pub fn of(&self, series: SeriesId, sequence: u64) -> u64 {
+impl Epochs for SharedEpochs {
+    fn of(&self, series: SeriesId, sequence: u64) -> Option<u64> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let of = known.series.get(&series).map(Vec::as_slice).unwrap_or_default();
-        let found = of.iter().rev().find(|(first, _)| *first <= sequence).or(of.first());
-        let newest = || {
-            let partition = self.partitions.of(series.category, &series.symbol);
-            known.newest.get(&partition).copied().unwrap_or_default()
-        };
-        found.map_or_else(newest, |(_, epoch)| *epoch)
+        let found = if sequence == 0 { of.last() } else { of.iter().rev().find(|(first, _)| *first <= sequence) };
+        if let Some((_, epoch)) = found {
+            return Some(*epoch);
+        }
+        let partition = self.partitions.of(series.category, &series.symbol);
+        // Of what was read in an earlier run, the epoch is that of its end.
+        let newest = || known.newest.get(&partition).filter(|_| of.is_empty());
+        known.initial.get(&partition).or_else(newest).copied()
     }
 }
 
@@ -81,15 +92,23 @@ mod tests {
     fn a_sequence_has_the_epoch_in_which_it_was_read() {
         let series = fixture::kline("BTCUSDT", "1m", 0, true).series;
         let partitions = Partitions::default();
+        let partition = partitions.of(series.category, &series.symbol);
         let epochs = SharedEpochs::new(partitions);
-        assert_eq!(epochs.of(series, 5), 0);
-        epochs.begin(partitions.of(series.category, &series.symbol), 100);
-        assert_eq!(epochs.of(series, 5), 100, "nothing of the series was read");
+        assert_eq!(epochs.of(series, 0), None);
+        epochs.begin(partition, 100);
+        assert_eq!(epochs.of(series, 0), Some(100), "nothing of the series was read");
         epochs.note(series, 6, 100);
         epochs.note(series, 9, 200);
-        assert_eq!([1, 6, 8, 9, 50].map(|sequence| epochs.of(series, sequence)), [100, 100, 100, 200, 200]);
+        let of = |epochs: &SharedEpochs, sequences: [u64; 4]| sequences.map(|sequence| epochs.of(series, sequence));
+        assert_eq!(of(&epochs, [1, 6, 8, 9]), [None, Some(100), Some(100), Some(200)]);
         // Seven and eight were lost, and their numbers were given again.
         epochs.note(series, 7, 300);
-        assert_eq!([6, 7, 9].map(|sequence| epochs.of(series, sequence)), [100, 300, 300]);
+        assert_eq!(of(&epochs, [1, 6, 7, 9]), [None, Some(100), Some(300), Some(300)]);
+        let resumed = SharedEpochs::new(partitions);
+        resumed.resume(partition, 100);
+        resumed.begin(partition, 200);
+        assert_eq!(resumed.of(series, 5), Some(100), "it was read in the earlier run");
+        resumed.note(series, 6, 200);
+        assert_eq!((resumed.of(series, 5), resumed.of(series, 6)), (Some(100), Some(200)));
     }
 }

@@ -162,7 +162,7 @@ impl Reading {
             error.empty()
         });
         for (partition, epoch) in positions.epochs() {
-            epochs.begin(partition, epoch);
+            epochs.resume(partition, epoch);
         }
         let (began, seen) = (Instant::now(), Seen::new(last));
         Self { keys, positions, seen, epochs, sink, counters, wall, began, replication: None, trouble: None }
@@ -260,10 +260,13 @@ impl Reading {
         let now = self.began.elapsed();
         let mut batch = Batch::default();
         for kline in klines {
-            let counter = match self.seen.judge(&kline, entry.epoch, now) {
+            let verdict = self.seen.judge(&kline, entry.epoch, now);
+            if verdict != Verdict::Conflicting {
+                self.epochs.note(kline.series, kline.sequence, entry.epoch);
+            }
+            let counter = match verdict {
                 Verdict::New { missing } => {
                     self.counters.missing.fetch_add(missing, Ordering::Relaxed);
-                    self.epochs.note(kline.series, kline.sequence, entry.epoch);
                     if batch.klines.first().is_some_and(|first| first.series.category != kline.series.category) {
                         self.sink.publish(std::mem::take(&mut batch), is_old);
                     }

@@ -1,6 +1,7 @@
 //! The page of `/metrics` in the OpenMetrics text format. Every label value is a category, a name from the
 //! configuration or a constant of this program: no guest and no client can choose one.
 
+mod cluster;
 mod consumers;
 mod family;
 mod ingest;
@@ -16,6 +17,7 @@ use prometheus_client::registry::Registry;
 
 use self::family::{Exposition, Unit};
 use super::process;
+use crate::app::cluster::Part;
 use crate::app::observed::Observed;
 
 /// Renders the current values of all metrics.
@@ -37,6 +39,16 @@ impl Collector for RunCollector {
         consumers::write(&mut exposition, &self.0.consumers.read(), self.0.clock.now().get())?;
         if let Some(observer) = &self.0.store {
             store::write(&mut exposition, observer.counters())?;
+        }
+        match &*self.0.cluster {
+            Part::Alone => {}
+            Part::Ingest(ingest) => {
+                ingest.node().iter().try_for_each(|node| cluster::node(&mut exposition, node, true))?;
+            }
+            Part::Serve(serve) => {
+                serve.node().iter().try_for_each(|node| cluster::node(&mut exposition, node, false))?;
+                serve.counters().iter().try_for_each(|counters| cluster::reader(&mut exposition, counters))?;
+            }
         }
         process_metrics(&mut exposition, &self.0)
     }

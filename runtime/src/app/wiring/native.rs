@@ -50,6 +50,7 @@ pub(super) fn blueprint(
             let logins = logins.iter().map(|login| (login.user.clone(), login.key.clone())).collect();
             let blueprint = WebSocketBlueprint::new(websocket(consumer, config), logins, catalog.clone());
             let blueprint = blueprint.with_history(recording::history(config)).with_earlier(shared.earlier.clone());
+            let blueprint = blueprint.with_epochs(shared.epochs.cloned());
             Ok(Some((Box::new(blueprint), Grouping::Boundary)))
         }
     }

@@ -10,6 +10,7 @@ use klines_delivery::data_dir::DataDir;
 use klines_delivery::earlier::EarlierSlot;
 use klines_delivery::emit::relay::Publishers;
 use klines_delivery::emit::{Emitter, ValueSink};
+use klines_delivery::epochs::Epochs;
 use klines_wasm::component::ComponentError;
 use klines_wasm::component_loader::{Components, Links, read};
 use klines_wasm::grants::Grants;
@@ -58,6 +59,8 @@ pub(super) struct Shared<'a> {
     pub(super) data_dir: &'a DataDir,
     /// Where the WebSocket server finds what is known of earlier runs.
     pub(super) earlier: &'a EarlierSlot,
+    /// The epochs that it shares with others, if it does.
+    pub(super) epochs: Option<&'a Arc<dyn Epochs>>,
 }
 
 /// Prepares an untrusted component from a file, if the lock file agrees.

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool registry build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages gallery check check-all lint format bench bench-store bench-cluster bench-peers dist check-dist test-dist pictures site clean
+.PHONY: help install demo demo-cluster run components redis promtool registry build test test-quick test-clients test-deploy sim sim-mutants soak-scale soak-kills soak-stalls test-languages gallery check check-all lint format bench bench-store bench-cluster bench-peers dist check-dist test-dist pictures site clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest past-guest rsi-example
@@ -102,6 +102,9 @@ test-deploy: build redis promtool ## Run the alerts and the dashboard of deploy/
 
 soak-scale: components redis ## Run a simulated exchange of 1,440 symbols at 14 intervals into five consumers for 10 minutes and account for every kline (SECONDS=600)
 	KLINES_SCALE_SECONDS=$(or $(SECONDS),600) cargo test --locked -p klines --test it scale::program -- --nocapture
+
+demo-cluster: build redis ## Run a cluster on this machine: Redis, a simulated exchange, three ingest nodes, two gateways, until Ctrl-C (PORT=9600 SECONDS=60)
+	@deploy/cluster/demo.sh target/release/klines $(or $(PORT),9600) $(SECONDS)
 
 gallery: build registry ## Publish the examples in a registry on this machine, list them in an index, and serve it until Ctrl-C (PORT=5050 EXAMPLES="rust go")
 	@examples/gallery.sh target/release/klines $(or $(PORT),5050) $(EXAMPLES)

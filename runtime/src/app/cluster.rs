@@ -15,7 +15,7 @@ use klines_cluster::node::Settings;
 use klines_cluster::partition::Partitions;
 use klines_cluster::server::Server;
 use klines_config::Config;
-use klines_config::cluster::Role;
+use klines_config::cluster::{Cluster, Role};
 use klines_delivery::epochs::Epochs;
 use klines_delivery::manager::Spec;
 use klines_system::host_name;
@@ -45,8 +45,8 @@ impl Part {
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         Ok(match config.cluster.role {
             Role::All => Self::Alone,
-            Role::Ingest => Self::Ingest(Ingest::new(server(config)?, settings(config)?)),
-            Role::Serve => Self::Serve(Serve::new(server(config)?, settings(config)?)),
+            Role::Ingest => Self::Ingest(Ingest::new(server(&config.cluster)?, settings(&config.cluster)?)),
+            Role::Serve => Self::Serve(Serve::new(server(&config.cluster)?, settings(&config.cluster)?)),
         })
     }
 
@@ -104,15 +104,13 @@ pub fn of_run(config: &mut Config) {
 }
 
 /// Returns the Redis of the cluster.
-fn server(config: &Config) -> anyhow::Result<Server> {
-    let cluster = &config.cluster;
+fn server(cluster: &Cluster) -> anyhow::Result<Server> {
     let url = cluster.redis_url.as_ref().context("`cluster.redis_url` is not set: set the address of Redis")?;
     let sentinels: Vec<&str> = cluster.sentinels.iter().map(|address| address.0.expose()).collect();
     Server::new(url.0.expose(), &sentinels, cluster.authorities.clone()).context("`cluster.redis_url`")
 }
 
-fn settings(config: &Config) -> anyhow::Result<Settings> {
-    let cluster = &config.cluster;
+fn settings(cluster: &Cluster) -> anyhow::Result<Settings> {
     let name = match &cluster.node {
         Some(node) => Name::new(node).context("`cluster.node`")?,
         None => {

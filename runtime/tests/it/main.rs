@@ -14,6 +14,7 @@ mod budgets;
 mod chaos;
 mod check;
 mod cli;
+mod cluster;
 mod config;
 mod consumer_test;
 mod contract;

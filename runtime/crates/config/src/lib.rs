@@ -162,6 +162,19 @@ pub fn data_dir(sources: Sources) -> Result<PathBuf, Report> {
     if loader.report.is_refusal() { Err(loader.report) } else { Ok(folder) }
 }
 
+/// Returns the section of the cluster. Errors of other keys do not matter, so that a machine without a node can read it.
+///
+/// # Errors
+/// [`Report`] with the errors of the files of the configuration and of the section.
+pub fn cluster(sources: Sources) -> Result<Cluster, Report> {
+    let mut report = Report::default();
+    let layers = Layers::read(sources, &mut report);
+    let mut loader = Loader::new(&layers, report);
+    let mut top = loader.top();
+    let cluster = whole(&mut loader, &mut top, "cluster", Cluster::read);
+    if loader.report.is_refusal() { Err(loader.report) } else { Ok(cluster) }
+}
+
 fn examine_layers(layers: &Layers, report: Report) -> (Config, Report) {
     let mut loader = Loader::new(layers, report);
     let config = read(&mut loader);

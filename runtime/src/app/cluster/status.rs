@@ -10,7 +10,8 @@ use klines_cluster::library::{PartitionState, PartitionView, ViewMembers, call};
 use klines_cluster::member::{Name, View};
 use klines_cluster::membership::Phase;
 use klines_cluster::partition::{Partition, Partitions};
-use klines_config::Config;
+use klines_cluster::server::Server;
+use klines_config::cluster::Cluster;
 use klines_domain::count::counted;
 use serde_json::{Value, json};
 
@@ -30,28 +31,26 @@ struct Status {
 /// # Errors
 /// When Redis cannot be read.
 pub fn status(args: &ClusterStatusArgs) -> anyhow::Result<ExitCode> {
-    // Warnings concern a run.
-    let (config, _) = klines_config::load(args.flags.sources()).map_err(Refused)?;
-    let server = super::server(&config)?;
+    let cluster = klines_config::cluster(args.flags.sources()).map_err(Refused)?;
+    let server = super::server(&cluster)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let read = runtime.block_on(read(&server, &config));
-    let status =
-        read.with_context(|| format!("reading the cluster `{}` on {}", config.cluster.name, server.shown()))?;
-    let title = format!("cluster {} on {}", config.cluster.name, server.shown());
-    output::print(&if args.json { status.json(&config.cluster.name) } else { status.text(&title) })?;
+    let read = runtime.block_on(read(&server, &cluster));
+    let status = read.with_context(|| format!("reading the cluster `{}` on {}", cluster.name, server.shown()))?;
+    let title = format!("cluster {} on {}", cluster.name, server.shown());
+    output::print(&if args.json { status.json(&cluster.name) } else { status.text(&title) })?;
     Ok(if status.weak().is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
-async fn read(server: &klines_cluster::server::Server, config: &Config) -> anyhow::Result<Status> {
+async fn read(server: &Server, cluster: &Cluster) -> anyhow::Result<Status> {
     let mut connection = server.look().await?;
-    let keys = ClusterKeys::new(&Name::new(&config.cluster.name)?);
+    let keys = ClusterKeys::new(&Name::new(&cluster.name)?);
     let view = call(&mut connection, &ViewMembers { keys: &keys }).await?;
     let mut partitions = Vec::new();
-    for partition in Partitions::new(config.cluster.partitions)?.iter() {
+    for partition in Partitions::new(cluster.partitions)?.iter() {
         let keys = keys.partition(partition);
         partitions.push((partition, call(&mut connection, &PartitionView { keys: &keys }).await?));
     }
-    Ok(Status { view, partitions, replicas: config.cluster.replicas })
+    Ok(Status { view, partitions, replicas: cluster.replicas })
 }
 
 /// Returns the live holders of a partition. A record is a process, a token, when the lease is over, and the phase.

@@ -1,0 +1,100 @@
+//! Nodes that end, and a Redis that does.
+
+use super::{Cluster, more};
+
+/// Klines of three symbols in two intervals for about four seconds.
+const SOME: usize = 18;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_node_is_replaced_and_comes_back() {
+    let mut cluster = Cluster::start(81).await;
+    let [one, two] = ["one", "two"].map(|name| cluster.node(name, "ingest"));
+    let serve = cluster.node("serve", "serve");
+    cluster.until_counting(&["one", "two"]);
+    more(&serve, SOME);
+    one.kill();
+    cluster.until_counting(&["two"]);
+    more(&serve, SOME);
+    let one = cluster.node("one", "ingest");
+    cluster.until_counting(&["one", "two"]);
+    two.kill();
+    more(&serve, SOME);
+    cluster.check(&serve.stop().success());
+    one.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_stopped_leaves_first_when_others_count() {
+    let mut cluster = Cluster::start(82).await;
+    let one = cluster.node("one", "ingest");
+    let serve = cluster.node("serve", "serve");
+    cluster.until_counting(&["one"]);
+    let two = cluster.node("two", "ingest");
+    two.until("it has its share", |said| !said.logged("partitions of this node").is_empty());
+    let said = one.stop().success();
+    assert_eq!(said.logged("leaving the cluster: others take over first").len(), 1, "{}", said.err);
+    assert!(!said.err.contains("nobody has taken over"), "{}", said.err);
+    cluster.until_counting(&["two"]);
+    more(&serve, SOME);
+    cluster.check(&serve.stop().success());
+    two.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_has_lost_everything_gets_the_last_minute_again() {
+    let mut cluster = Cluster::start(83).await;
+    let [one, two] = ["one", "two"].map(|name| cluster.node(name, "ingest"));
+    let serve = cluster.node("serve", "serve");
+    cluster.until_counting(&["one", "two"]);
+    more(&serve, SOME);
+    cluster.redis.kill();
+    serve.until("it notices", |said| !said.logged("the cluster cannot be read").is_empty());
+    cluster.redis.revive();
+    more(&serve, SOME);
+    cluster.until_counting(&["one", "two"]);
+    more(&serve, SOME);
+    cluster.check(&serve.stop().success());
+    one.kill();
+    two.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stood_still_writes_nothing_that_was_not_granted() {
+    let mut cluster = Cluster::start(84).await;
+    let [one, two] = ["one", "two"].map(|name| cluster.node(name, "ingest"));
+    let serve = cluster.node("serve", "serve");
+    cluster.until_counting(&["one", "two"]);
+    one.freeze();
+    cluster.until_counting(&["two"]);
+    more(&serve, SOME);
+    one.thaw();
+    cluster.until_counting(&["one", "two"]);
+    more(&serve, SOME);
+    cluster.check(&serve.stop().success());
+    one.kill();
+    two.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_says_what_is_wrong() {
+    let mut cluster = Cluster::start(85).await;
+    let home = crate::support::program::folder(&[("klines.toml", &cluster.toml())]);
+    let status = |arguments: &str| crate::support::program::klines(home.path(), arguments).run();
+    let one = cluster.node("one", "ingest");
+    cluster.until_counting(&["one"]);
+    let healthy = status("cluster status");
+    assert_eq!(healthy.code(), Some(0), "{}", healthy.said.err);
+    assert!(
+        healthy.said.out.contains("one                      ingest                  8        0"),
+        "{}",
+        healthy.said.out
+    );
+    one.kill();
+    super::eventually("its leases are over", || status("cluster status").code() == Some(1));
+    let weak = status("cluster status").said.out;
+    assert!(weak.contains("8 partitions with too few nodes whose first windows are right: 0-7: "), "{weak}");
+    cluster.redis.kill();
+    let unreachable = status("cluster status");
+    assert_eq!(unreachable.code(), Some(1));
+    assert!(unreachable.said.err.contains("reading the cluster `main` on 127.0.0.1:"), "{}", unreachable.said.err);
+}

@@ -81,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Fetch(args) => configured(args.sources(), |config| fetch::fetch(&config, &args)),
         Command::Store(command) => store::command(&command),
         Command::Cluster(ClusterCommand::Status(args)) => cluster::status(&args),
+        Command::Cluster(ClusterCommand::Load(args)) => cluster::load(&args),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
         Command::Consumer(command) => consumer(&command),
         Command::Reload(args) => operate::reload(&args),

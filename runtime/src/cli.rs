@@ -29,7 +29,7 @@ use clap_complete::Shell;
 
 pub use self::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, SourceArgs};
 pub use self::backfill::BackfillArgs;
-pub use self::cluster::{ClusterCommand, ClusterStatusArgs};
+pub use self::cluster::{ClusterCommand, ClusterLoadArgs, ClusterStatusArgs};
 pub use self::consumer::{
     AddArgs, BuildArgs, ComponentCheckArgs, ConfigFileArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs,
     OfferArgs, OrderArgs, PasswordArgs, PublishArgs, RemoveArgs, SearchArgs, SignArgs, TargetRunArgs, TestArgs,

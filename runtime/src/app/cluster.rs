@@ -7,9 +7,11 @@ mod share;
 mod status;
 
 use std::convert::Infallible;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use klines_cluster::library::{self, LIBRARY, Loaded};
 use klines_cluster::member::{About, Name};
 use klines_cluster::node::Settings;
 use klines_cluster::partition::Partitions;
@@ -25,6 +27,9 @@ pub use self::serve::Serve;
 pub use self::share::Share;
 pub use self::status::status;
 use super::observed::Observed;
+use super::output;
+use super::refusal::Refused;
+use crate::cli::ClusterLoadArgs;
 
 /// What a process does in a cluster.
 #[derive(Debug)]
@@ -94,6 +99,24 @@ impl Part {
             Self::Serve(node) => node.end(),
         }
     }
+}
+
+/// Loads the functions into the Redis of the cluster.
+///
+/// # Errors
+/// When Redis cannot be reached, or its user may not do that.
+pub fn load(args: &ClusterLoadArgs) -> anyhow::Result<ExitCode> {
+    let cluster = klines_config::cluster(args.flags.sources()).map_err(Refused)?;
+    let server = server(&cluster)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let loaded = runtime.block_on(async { anyhow::Ok(library::load(&mut server.look().await?).await?) });
+    let loaded = loaded.with_context(|| format!("loading the functions into {}", server.shown()))?;
+    let how = match loaded {
+        Loaded::Now => "loaded now",
+        Loaded::Before => "were there already",
+    };
+    output::print(&format!("{}: the functions {LIBRARY} {how}\n", server.shown()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Adapts the configuration of a run: an ingest node has no consumers.

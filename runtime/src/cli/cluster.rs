@@ -9,6 +9,24 @@ use super::args::SourceArgs;
 pub enum ClusterCommand {
     /// Show the members, who watches and writes each partition, and what is wrong
     Status(ClusterStatusArgs),
+    /// Load the functions into Redis, for nodes whose users may not
+    Load(ClusterLoadArgs),
+}
+
+/// `klines cluster load`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Loads the functions of this version, unless they are there; those of other versions stay. Nodes do this themselves if their \
+user may. Needed once for each version, with a user that may load functions.
+
+Exit codes: 0 the functions are there, 1 they cannot be loaded, 78 configuration refused.
+
+Example:
+  CLUSTER_REDIS_URL=redis://klines-loader:PASSWORD@host:6379 klines cluster load")]
+pub struct ClusterLoadArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub flags: SourceArgs,
 }
 
 /// `klines cluster status`.

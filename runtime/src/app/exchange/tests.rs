@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::app::cluster::Share;
 use crate::app::wiring;
 
 const PACE: Pace =
@@ -39,7 +40,7 @@ impl Run {
         let observed = Observed::new(&config, Vec::new(), Arc::new(Hub::new()), clock, catalog, data_dir);
         let (choices, cancel) = (Choices::new(wanted(&config), &config.klines.intervals), CancellationToken::new());
         let ExchangeHandle { inbox, categories, answers, tracker } =
-            open(&config, &observed, (&choices, EarlierSymbols::new()), PACE, &cancel).unwrap();
+            open(&config, &observed, (&choices, &Share::all(), EarlierSymbols::new()), PACE, &cancel).unwrap();
         let pipeline =
             Pipeline::new(categories, answers, clock, observed.hub.clone(), observed.tallies.clone()).run(inbox);
         let pipeline = tokio::spawn(pipeline);

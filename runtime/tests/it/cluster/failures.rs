@@ -98,3 +98,32 @@ async fn the_status_says_what_is_wrong() {
     assert_eq!(unreachable.code(), Some(1));
     assert!(unreachable.said.err.contains("reading the cluster `main` on 127.0.0.1:"), "{}", unreachable.said.err);
 }
+
+/// The users of docs/cluster.md, with the rights that the page gives them.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_need_the_rights_of_their_role_and_no_more() {
+    let mut cluster = Cluster::start(86).await;
+    let page = include_str!("../../../../docs/cluster.md");
+    for line in page.lines().filter_map(|line| line.strip_prefix("    ACL SETUSER ")) {
+        let rights = line.replace("PASSWORD", "secret").replace("NAME", "main");
+        cluster.redis.execute(&format!("ACL SETUSER {rights}"));
+    }
+    let port = cluster.redis.port();
+    let url = |user: &str| format!("redis://klines-{user}:secret@127.0.0.1:{port}");
+    let home = crate::support::program::folder(&[]);
+    let command = |user: &str, arguments: &str| {
+        crate::support::program::klines(home.path(), arguments).with("CLUSTER_REDIS_URL", &url(user)).run()
+    };
+    let refused = command("ingest", "cluster load");
+    assert!(refused.said.err.contains("access denied"), "{}", refused.said.err);
+    assert!(!refused.said.err.contains("secret"), "{}", refused.said.err);
+    assert!(command("loader", "cluster load").success().out.contains("loaded now"));
+    assert!(command("loader", "cluster load").success().out.contains("were there already"));
+    let one = cluster.node_with("one", "ingest", &[("CLUSTER_REDIS_URL", &url("ingest"))]);
+    let serve = cluster.node_with("serve", "serve", &[("CLUSTER_REDIS_URL", &url("serve"))]);
+    more(&serve, SOME);
+    // It is a member, and may only read.
+    assert!(command("status", "cluster status --json").said.out.contains("\"serve\": true"));
+    cluster.check(&serve.stop().success());
+    one.kill();
+}

@@ -24,7 +24,9 @@ pub enum LibraryError {
         detail: String,
     },
     /// The user may not do this.
-    #[error("{function}: access denied: {detail}: give the user the rights of its role (docs/cluster.md)")]
+    #[error(
+        "{function}: access denied: {detail}: give the user the rights of its role, or load the functions with `klines cluster load` (docs/cluster.md)"
+    )]
     Denied {
         /// The function or command.
         function: &'static str,

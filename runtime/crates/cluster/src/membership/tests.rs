@@ -202,3 +202,30 @@ fn updates_are_published_by_one_of_those_that_count() {
     assert_eq!(fixture.node.is_first(partition, at(200)), first);
     assert!(!fixture.node.is_first(partition, at(9_000)), "its lease is over");
 }
+
+#[test]
+fn what_is_due_is_asked_for_at_once_when_there_is_a_connection_again() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.on(Input::Tick, 0), [Action::Join]);
+    assert_eq!(fixture.on(Input::Tick, 500), [], "the next beat is a second later");
+    assert_eq!(fixture.on(Input::Connected, 500), [Action::Join]);
+    let mut fixture = Fixture::counting();
+    fixture.on(Input::Tick, 1_000);
+    let asked = fixture.on(Input::Connected, 1_500);
+    let held = asked.iter().filter(|action| matches!(action, Action::Hold { .. })).count();
+    assert_eq!((held, asked.len()), (4, 5), "{asked:?}");
+}
+
+#[test]
+fn klines_are_left_to_others_only_while_these_count_and_the_lease_lasts() {
+    let mut fixture = Fixture::new();
+    let partition = Partitions::new(4).unwrap().get(0).unwrap();
+    assert!(fixture.node.leaves_to_others(partition, at(0)), "it does not hold it");
+    fixture.on(Input::Granted { sent: at(0), token: Token(1), view: Some(view(&["a"])) }, 0);
+    assert!(!fixture.node.leaves_to_others(partition, at(0)), "it has no lease, and does not know of others");
+    fixture.held(partition, 0, 7, vec![holder("a", Phase::Seeding), holder("b", Phase::Counting)]);
+    assert!(fixture.node.leaves_to_others(partition, at(0)));
+    assert!(!fixture.node.leaves_to_others(partition, at(6_000)), "its lease is over");
+    fixture.held(partition, 6_000, 8, vec![holder("a", Phase::Seeding), holder("b", Phase::Seeding)]);
+    assert!(!fixture.node.leaves_to_others(partition, at(6_000)), "nobody counts");
+}

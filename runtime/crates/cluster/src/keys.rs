@@ -37,6 +37,7 @@ impl ClusterKeys {
             series: key("series"),
             stream: key("stream"),
             groups: key("groups"),
+            updates: key("updates"),
             base,
         }
     }
@@ -55,6 +56,8 @@ pub struct PartitionKeys {
     pub stream: String,
     /// A hash: the lease and the position of each group.
     pub groups: String,
+    /// A channel: updates of open windows.
+    pub updates: String,
     base: String,
 }
 

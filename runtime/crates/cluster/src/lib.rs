@@ -22,6 +22,7 @@ pub mod server;
 pub mod shares;
 pub mod stream_id;
 pub mod tail;
+pub mod updates;
 pub mod version;
 pub mod workers;
 pub mod writer;

@@ -13,7 +13,7 @@ mod workers;
 use ::redis::aio::ConnectionLike;
 use ::redis::cmd;
 
-pub use self::call::{Call, call};
+pub use self::call::{Call, call, request};
 pub use self::error::LibraryError;
 pub use self::holders::{Drop, Hold, Holding};
 pub use self::klines::{Append, PartitionState, PartitionView, Resend, Trim, Trimmed, Written};
@@ -22,7 +22,6 @@ pub use self::source::{LIBRARY, source};
 pub use self::workers::{Acquire, Release, Renew};
 
 use self::answer::{field, plain};
-use self::call::request;
 
 /// The first version of Redis that has functions.
 const OLDEST: u64 = 7;

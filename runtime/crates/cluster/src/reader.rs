@@ -8,12 +8,15 @@ mod seen;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ::redis::aio::PubSubStream;
 use ::redis::{Value, cmd};
+use futures_util::StreamExt as _;
 use klines_domain::kline::{Batch, Kline};
 use klines_domain::series::{SeriesId, SeriesKey};
 use klines_system::backoff::Backoff;
@@ -29,6 +32,7 @@ use crate::member::Name;
 use crate::partition::{Partition, Partitions};
 use crate::server::{ConnectError, Connected, Server};
 use crate::stream_id::StreamId;
+use crate::updates;
 
 /// How long one request waits for entries. It is less than the time in which an answer has to come.
 const BLOCK: Duration = Duration::from_secs(1);
@@ -61,7 +65,7 @@ pub trait Sink: Send {
     /// The series that the next klines need are known: `find` was asked for all of them.
     fn found(&mut self);
 
-    /// Takes klines of one category. `is_old` says that the reader catches up: it can wait a moment.
+    /// Takes klines of one category, closed ones or updates. `is_old` says that the reader catches up: it can wait a moment.
     fn publish(&mut self, batch: Batch, is_old: bool);
 
     /// Learns whether there is a connection.
@@ -134,6 +138,8 @@ impl Reader {
 /// The state of the thread.
 struct Reading {
     keys: Vec<(Partition, String)>,
+    /// The channels of updates.
+    channels: Vec<String>,
     positions: Positions,
     seen: Seen,
     epochs: Arc<SharedEpochs>,
@@ -156,6 +162,7 @@ impl Reading {
     ) -> Self {
         let Settings { cluster, partitions, positions, last } = settings;
         let keys = ClusterKeys::new(&cluster);
+        let channels = partitions.iter().map(|partition| keys.partition(partition).updates).collect();
         let keys = partitions.iter().map(|partition| (partition, keys.partition(partition).stream)).collect();
         let positions = Positions::read(positions, &cluster).unwrap_or_else(|error| {
             warn!(%error, "the reader begins with the oldest entries");
@@ -165,29 +172,34 @@ impl Reading {
             epochs.resume(partition, epoch);
         }
         let (began, seen) = (Instant::now(), Seen::new(last));
-        Self { keys, positions, seen, epochs, sink, counters, wall, began, replication: None, trouble: None }
+        Self { keys, channels, positions, seen, epochs, sink, counters, wall, began, replication: None, trouble: None }
     }
 
     async fn run(mut self, server: &Server, is_ending: &AtomicBool) {
         let mut pauses = Backoff::between(PAUSES.0, PAUSES.1);
         while !is_ending.load(Ordering::Relaxed) {
-            match server.connect().await {
-                Ok(connected) => {
+            match self.connect(server).await {
+                Ok((connected, listener)) => {
                     pauses.reset();
                     self.connected(&connected, server);
-                    let ended = self.follow(connected, is_ending).await;
+                    let ended = self.follow(connected, listener, is_ending).await;
                     self.sink.connected(false);
                     if let Err(reason) = ended {
                         self.report(server, reason);
                     }
                 }
-                Err(error) => self.refused(server, &error),
+                Err(error) => self.report(server, error.to_string()),
             }
             if !is_ending.load(Ordering::Relaxed) {
                 tokio::time::sleep(pauses.wait()).await;
             }
         }
         self.positions.save(true);
+    }
+
+    /// Connects twice: for the streams, and for updates.
+    async fn connect(&self, server: &Server) -> Result<(Connected, PubSubStream), ConnectError> {
+        Ok((server.connect().await?, server.listen(&self.channels).await?))
     }
 
     fn connected(&mut self, connected: &Connected, server: &Server) {
@@ -200,10 +212,6 @@ impl Reading {
         self.sink.connected(true);
     }
 
-    fn refused(&mut self, server: &Server, error: &ConnectError) {
-        self.report(server, error.to_string());
-    }
-
     fn report(&mut self, server: &Server, trouble: String) {
         if self.trouble.as_ref() != Some(&trouble) {
             warn!(redis = server.shown(), %trouble, "the cluster cannot be read");
@@ -211,8 +219,13 @@ impl Reading {
         }
     }
 
-    /// Reads until the reader ends, or the connection does.
-    async fn follow(&mut self, mut connected: Connected, is_ending: &AtomicBool) -> Result<(), String> {
+    /// Reads until the reader ends, or a connection does.
+    async fn follow(
+        &mut self,
+        mut connected: Connected,
+        mut listener: PubSubStream,
+        is_ending: &AtomicBool,
+    ) -> Result<(), String> {
         while !is_ending.load(Ordering::Relaxed) {
             let mut command = cmd("XREAD");
             let block = BLOCK.as_millis().to_string();
@@ -220,11 +233,17 @@ impl Reading {
             let (keys, from): (Vec<&str>, Vec<String>) =
                 self.keys.iter().map(|(of, key)| (key.as_str(), self.positions.of(*of).to_string())).unzip();
             command.arg(keys).arg(from);
-            let answer: Value = command
-                .query_async(&mut connected.connection)
-                .await
-                .map_err(|error| entry::words(&error.to_string()))?;
-            self.take(&answer);
+            let mut reading = pin!(command.query_async::<Value>(&mut connected.connection));
+            let answer = loop {
+                tokio::select! { biased;
+                    answer = &mut reading => break answer,
+                    message = listener.next() => {
+                        let message = message.ok_or("the connection for updates has ended")?;
+                        self.updates(message.get_payload_bytes());
+                    }
+                }
+            };
+            self.take(&answer.map_err(|error| entry::words(&error.to_string()))?);
             self.positions.save(false);
             self.seen.forget(self.began.elapsed());
         }
@@ -248,6 +267,18 @@ impl Reading {
         self.sink.found();
         for (partition, entry, klines, is_old) in read {
             self.entry(partition, &entry, klines, is_old);
+        }
+    }
+
+    /// Hands on updates of open windows.
+    fn updates(&mut self, message: &[u8]) {
+        let (updates, unreadable) = updates::decode(message, |key| self.sink.find(key));
+        self.counters.unreadable.fetch_add(unreadable, Ordering::Relaxed);
+        self.sink.found();
+        let updates: Vec<Kline> = updates.iter().filter_map(|update| self.seen.update(update)).collect();
+        for of_category in updates.chunk_by(|one, next| one.series.category == next.series.category) {
+            let klines = of_category.iter().cloned().map(Arc::new).collect();
+            self.sink.publish(Batch { klines }, false);
         }
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
+use ::redis::aio::{MultiplexedConnection, PubSubStream};
 use ::redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates, cmd,
 };
@@ -118,14 +118,32 @@ impl Server {
         tokio::time::timeout(CONNECT, self.open()).await.unwrap_or(Err(ConnectError::Silent))
     }
 
-    async fn open(&self) -> Result<MultiplexedConnection, ConnectError> {
-        let info = match self.sentinels.is_empty() {
-            true => self.info.clone(),
-            false => self.info.clone().set_addr(self.master().await?),
+    /// Subscribes once to channels of the master.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn listen(&self, channels: &[String]) -> Result<PubSubStream, ConnectError> {
+        let listening = async {
+            let client = self.client(self.address().await?).map_err(|error| failed(&error))?;
+            let mut listener = client.get_async_pubsub().await.map_err(|error| failed(&error))?;
+            listener.subscribe(channels).await.map_err(|error| failed(&error))?;
+            Ok(listener.into_on_message())
         };
-        let client = self.client(info).map_err(|error| failed(&error))?;
+        tokio::time::timeout(CONNECT, listening).await.unwrap_or(Err(ConnectError::Silent))
+    }
+
+    async fn open(&self) -> Result<MultiplexedConnection, ConnectError> {
+        let client = self.client(self.address().await?).map_err(|error| failed(&error))?;
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(Some(ANSWER));
         client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| failed(&error))
+    }
+
+    /// Returns the address of the master.
+    async fn address(&self) -> Result<ConnectionInfo, ConnectError> {
+        Ok(match self.sentinels.is_empty() {
+            true => self.info.clone(),
+            false => self.info.clone().set_addr(self.master().await?),
+        })
     }
 
     /// Asks the Sentinels for the address of the master, one after another. The client of the library would wait for one

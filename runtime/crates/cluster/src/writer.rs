@@ -1,25 +1,33 @@
-//! The consumer through which an ingest node hands its closed klines to the cluster. It only puts them into the outbox;
-//! `node` writes them to Redis.
+//! The consumer through which an ingest node hands its klines to the cluster. It only puts closed ones into the outbox, and
+//! keeps the newest update of each open window; `node` sends both to Redis.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use klines_delivery::trusted_work::TrustedWork;
 use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Subscription};
+use klines_domain::kline::Kline;
+use klines_domain::series::SeriesId;
 use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::encoding;
 use crate::outbox::Outbox;
-use crate::partition::Partitions;
+use crate::partition::{Partition, Partitions};
 
 /// The name of the consumer.
 pub const NAME: &str = "cluster";
+
+/// The newest update of each series.
+type Updates = HashMap<SeriesId, Arc<Kline>>;
 
 /// The outbox, shared by the consumer and the node.
 #[derive(Debug)]
 pub struct Pending {
     outbox: Mutex<Outbox>,
+    /// The newest updates that were not sent; there are at most as many as series.
+    updates: Mutex<Updates>,
     changed: Notify,
     partitions: Partitions,
     began: Instant,
@@ -29,7 +37,13 @@ impl Pending {
     /// Creates an empty outbox of a cluster.
     #[must_use]
     pub fn new(partitions: Partitions) -> Arc<Self> {
-        Arc::new(Self { outbox: Mutex::default(), changed: Notify::new(), partitions, began: Instant::now() })
+        Arc::new(Self {
+            outbox: Mutex::default(),
+            updates: Mutex::default(),
+            changed: Notify::new(),
+            partitions,
+            began: Instant::now(),
+        })
     }
 
     /// Returns the time since this outbox was created, which is the clock of the node.
@@ -43,12 +57,35 @@ impl Pending {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes the updates that were not sent, by partition.
+    pub fn updates(&self) -> BTreeMap<Partition, Vec<Arc<Kline>>> {
+        let updates = std::mem::take(&mut *self.updates.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut by_partition = BTreeMap::<Partition, Vec<Arc<Kline>>>::new();
+        for update in updates.into_values() {
+            let partition = self.partitions.of(update.series.category, &update.series.symbol);
+            by_partition.entry(partition).or_default().push(update);
+        }
+        by_partition
+    }
+
     /// Waits until klines are put into it.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Puts the klines of a delivery into it, all or none. Returns whether there was room.
+    /// Keeps the newest update of each series. A closed kline is newer than the update of its window.
+    fn keep_updates(&self, delivery: &Delivery) {
+        let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+        for kline in delivery.klines.iter() {
+            if !kline.confirm {
+                updates.insert(kline.series, kline.clone());
+            } else if updates.get(&kline.series).is_some_and(|update| update.start <= kline.start) {
+                updates.remove(&kline.series);
+            }
+        }
+    }
+
+    /// Puts the closed klines of a delivery into it, all or none. Returns whether there was room.
     fn take(&self, delivery: &Delivery) -> bool {
         let mut outbox = self.lock();
         if !outbox.has_room(delivery.klines.len()) {
@@ -86,7 +123,7 @@ struct Writer(Arc<Pending>);
 
 impl Consumer for Writer {
     fn setup(&mut self) -> Result<Subscription, Failure> {
-        Ok(Subscription { closed_only: true, ..Subscription::default() })
+        Ok(Subscription::default())
     }
 
     fn start(&mut self) -> Result<(), Failure> {
@@ -94,6 +131,7 @@ impl Consumer for Writer {
     }
 
     fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
+        self.0.keep_updates(delivery);
         if !self.0.take(delivery) {
             return Err(Failure::Retry("Redis takes no klines, and no more of them can wait".to_owned()));
         }

@@ -1,8 +1,9 @@
 //! Measures the store beside one row a kline in SQLite, in the same run. Prints a table, and asserts nothing, because
 //! machines differ.
 //!
-//! `cargo bench -p klines-store --bench store [-- SYMBOLS [HOURS]]`; 20 symbols and 24 hours of `1s`, every second traded, take
-//! a minute. With 1,200 symbols and 24 hours there are 103,680,000 klines, which take about 2 GB of disk.
+//! `cargo bench -p klines-store --bench store [-- SYMBOLS [HOURS]] [alone]`; 20 symbols and 24 hours of `1s`, every second traded,
+//! take a minute. With 1,200 symbols and 24 hours there are 103,680,000 klines, which take about 2 GB of disk; `alone` leaves out
+//! SQLite, which takes an hour for them.
 
 #![allow(
     clippy::unwrap_used,
@@ -164,6 +165,11 @@ impl Rows {
         transaction.commit().unwrap();
     }
 
+    /// Returns the number of series.
+    fn series(&self) -> i64 {
+        self.0.query_row("SELECT max(series) + 1 FROM klines", [], |row| row.get(0)).unwrap()
+    }
+
     fn read(&self, series: usize) -> usize {
         let select =
             "SELECT start, open, high, low, close, volume, turnover, buy_volume, buy_turnover, trades, last_trade_time,
@@ -225,6 +231,7 @@ fn main() {
     let numbers: Vec<u64> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let symbols = numbers.first().copied().unwrap_or(20);
     let hours = numbers.get(1).copied().unwrap_or(24).cast_signed();
+    let is_alone = std::env::args().any(|argument| argument == "alone");
     let count = symbols * (hours * SECONDS_AN_HOUR).unsigned_abs();
     println!("{symbols} symbols, {hours} hours of 1s, {count} klines with 1 to 10 trades each\n");
     show("", "store", "one row a kline");
@@ -242,15 +249,18 @@ fn main() {
     drop(writer);
     let (opened, begun) = again(&path, symbols);
 
-    let mut rows = Rows::open(&other.path().join("rows.db"));
-    let rows_took = fill(&mut markets(), hours, |tick| rows.append(tick));
-    rows.0.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
-    show("written, a transaction a second", &rate(count, took), &rate(count, rows_took));
-    show(
-        "bytes a kline, the unsealed hours included",
-        &format!("{:.1}", size(folder.path()) as f64 / count as f64),
-        &format!("{:.1}", size(other.path()) as f64 / count as f64),
-    );
+    let rows = (!is_alone).then(|| {
+        let mut rows = Rows::open(&other.path().join("rows.db"));
+        let took = fill(&mut markets(), hours, |tick| rows.append(tick));
+        rows.0.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        (rows, took)
+    });
+    let beside =
+        |text: fn(&(Rows, Duration), u64) -> String| rows.as_ref().map_or_else(String::new, |rows| text(rows, count));
+    show("written, a transaction a second", &rate(count, took), &beside(|(_, took), count| rate(count, *took)));
+    let each = |folder: &Path| format!("{:.1}", size(folder) as f64 / count as f64);
+    let other = if is_alone { String::new() } else { each(other.path()) };
+    show("bytes a kline, the unsealed hours included", &each(folder.path()), &other);
     show("opened after a kill", &format!("{} ms", opened.as_millis()), "");
     show("a run begins", &format!("{} ms", begun.as_millis()), "");
 
@@ -259,11 +269,13 @@ fn main() {
     let found: usize = all.iter().map(|market| reader.read(&query(market.series, usize::MAX)).unwrap().len()).sum();
     let took = began.elapsed();
     assert_eq!(found as u64, count);
-    let began = Instant::now();
-    let found: usize = (0..all.len()).map(|series| rows.read(series)).sum();
-    let rows_took = began.elapsed();
-    assert_eq!(found as u64, count);
-    show("read in order", &rate(count, took), &rate(count, rows_took));
+    let read_rows = |(rows, _): &(Rows, Duration), count: u64| {
+        let began = Instant::now();
+        let series = usize::try_from(rows.series()).unwrap();
+        assert_eq!((0..series).map(|series| rows.read(series)).sum::<usize>() as u64, count);
+        rate(count, began.elapsed())
+    };
+    show("read in order", &rate(count, took), &beside(read_rows));
     let began = Instant::now();
     let pages = 200;
     for page in 0..pages {

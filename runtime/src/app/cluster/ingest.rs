@@ -51,7 +51,7 @@ impl Ingest {
         Spec {
             name: NAME.to_owned(),
             blueprint: Box::new(WriterBlueprint(self.pending.clone())),
-            allowed: Subscription { closed_only: true, ..Subscription::default() },
+            allowed: Subscription::default(),
             queue: DEFAULT_CAPACITY,
             grouping: Grouping::Boundary,
             on_error: OnError::Restart,

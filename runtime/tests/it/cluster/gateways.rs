@@ -53,7 +53,7 @@ async fn a_client_goes_on_at_another_gateway_and_misses_nothing() {
     let mut sequences = Vec::new();
     while sequences.len() < 3 {
         let push = client.json();
-        if push["type"] == "kline" {
+        if push["data"]["confirm"] == true {
             sequences.push(push["seq"].as_u64().unwrap());
             position = serde_json::json!({ "epoch": push["epoch"], "seq": push["seq"] });
         }
@@ -65,11 +65,35 @@ async fn a_client_goes_on_at_another_gateway_and_misses_nothing() {
         let push = client.json();
         assert_eq!(push["type"], "kline", "{push}");
         assert_eq!(push["epoch"], position["epoch"], "{push}");
-        sequences.push(push["seq"].as_u64().unwrap());
+        if push["data"]["confirm"] == true {
+            sequences.push(push["seq"].as_u64().unwrap());
+        }
     }
     let expected: Vec<u64> = (sequences[0]..).take(sequences.len()).collect();
     assert_eq!(sequences, expected, "each kline once and in order");
     second.stop().success();
+    one.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_windows_are_updated_and_never_after_their_kline() {
+    let mut cluster = Cluster::start(93).await;
+    let toml = cluster.toml().replace("show = \"closed\"", "show = \"all\"");
+    let toml = format!("[klines]\nupdate_interval = \"200ms\"\n{toml}");
+    for name in ["one", "serve"] {
+        cluster.folders.insert(name.to_owned(), crate::support::program::folder(&[("klines.toml", &toml)]));
+    }
+    let one = cluster.node("one", "ingest");
+    let serve = cluster.node("serve", "serve");
+    serve.until("updates", |said| said.out.matches(r#""confirm":false"#).count() >= 30);
+    more(&serve, SOME);
+    let said = serve.stop().success();
+    let mut closed = std::collections::HashMap::new();
+    for kline in received(&said.out) {
+        let newest = closed.entry(kline.series()).or_insert(i64::MIN);
+        assert!(kline.confirm || kline.start > *newest, "after its kline: {kline:?}");
+        *newest = if kline.confirm { kline.start.max(*newest) } else { *newest };
+    }
     one.kill();
 }
 

@@ -55,7 +55,10 @@ pub async fn call<C: Call>(connection: &mut impl ConnectionLike, call: &C) -> Re
 }
 
 /// Sends a command and awaits its answer.
-pub(super) async fn request(
+///
+/// # Errors
+/// [`LibraryError`].
+pub async fn request(
     connection: &mut impl ConnectionLike,
     function: &'static str,
     command: &Cmd,

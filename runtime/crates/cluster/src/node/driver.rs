@@ -153,6 +153,7 @@ impl Driver {
             self.next_trim = now + TRIM;
             self.trim(now);
         }
+        self.send_updates(now);
         self.lanes.values_mut().for_each(|lane| lane.forget(now));
         let mut outbox = self.parts.pending.lock();
         for partition in outbox.waiting() {
@@ -242,6 +243,15 @@ impl Driver {
         }
     }
 
+    /// Publishes updates of open windows of each partition whose first replica this node is.
+    fn send_updates(&mut self, now: Duration) {
+        for (partition, updates) in self.parts.pending.updates() {
+            if self.node.is_first(partition, now) {
+                self.send(move |sender| sender.publish(partition, updates));
+            }
+        }
+    }
+
     fn trim(&mut self, now: Duration) {
         let held: Vec<Partition> = self.node.holdings().map(|(partition, _)| partition).collect();
         for partition in held.into_iter().filter(|partition| self.node.is_first(*partition, now)).collect::<Vec<_>>() {
@@ -294,8 +304,10 @@ impl Driver {
                     "a stream was too long: entries were removed that a group had not acknowledged"
                 );
             }
-            Done::Trimmed(Err(error)) | Done::Ended(Err(error)) => self.trouble(&error, is_current),
-            Done::Trimmed(Ok(_)) | Done::Ended(Ok(_)) => {}
+            Done::Trimmed(Err(error)) | Done::Ended(Err(error)) | Done::Updated(Err(error)) => {
+                self.trouble(&error, is_current);
+            }
+            Done::Trimmed(Ok(_)) | Done::Ended(Ok(_)) | Done::Updated(Ok(_)) => {}
         }
     }
 

@@ -3,19 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::redis::{Value, cmd};
+use klines_domain::kline::Kline;
+
 use super::Settings;
 use super::lane::Next;
 use crate::keys::ClusterKeys;
 use crate::lease::{Timing, Token};
 use crate::library::{
     Append, Beat, Drop, Hold, Holding, Join, Leave, LibraryError, Membership, Resend, Trim, Trimmed, ViewMembers,
-    Written, call,
+    Written, call, request,
 };
 use crate::member::View;
 use crate::membership::Phase;
 use crate::model::Caller;
 use crate::partition::Partition;
 use crate::server::{ConnectError, Connected, Server};
+use crate::updates;
 
 /// More entries than this in a stream are removed even if a group has not acknowledged them.
 const MOST_ENTRIES: u64 = 100_000;
@@ -44,6 +48,8 @@ pub(super) enum Done {
         result: Result<Written, LibraryError>,
     },
     Trimmed(Result<Trimmed, LibraryError>),
+    /// Updates were published.
+    Updated(Result<Value, LibraryError>),
     /// A lease was given back, or is over.
     Ended(Result<bool, LibraryError>),
 }
@@ -116,6 +122,14 @@ impl Sender {
             }
         };
         Done::Written { partition, token, what, result }
+    }
+
+    pub(super) async fn publish(mut self, partition: Partition, updates: Vec<Arc<Kline>>) -> Done {
+        let mut command = cmd("PUBLISH");
+        command
+            .arg(self.keys.partition(partition).updates)
+            .arg(updates::encode(updates.iter().map(|update| &**update)));
+        Done::Updated(request(&mut self.connected.connection, "PUBLISH", &command).await)
     }
 
     pub(super) async fn trim(mut self, partition: Partition, token: Token) -> Done {

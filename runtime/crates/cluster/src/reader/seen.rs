@@ -36,6 +36,8 @@ pub(super) struct Seen {
     earlier: BTreeMap<SeriesKey, u64>,
     /// The last sequence of each series, and its epoch.
     last: HashMap<SeriesId, (u64, u64)>,
+    /// The start of the newest closed window of each series.
+    closed: HashMap<SeriesId, Millis>,
     recent: HashMap<Identity, Kline>,
     times: VecDeque<(Duration, Identity)>,
 }
@@ -48,6 +50,8 @@ impl Seen {
     /// Judges a kline that was read, and remembers it if it is new.
     pub(super) fn judge(&mut self, kline: &Kline, epoch: u64, now: Duration) -> Verdict {
         let identity = (kline.series, kline.start, kline.revision);
+        let closed = self.closed.entry(kline.series).or_insert(kline.start);
+        *closed = kline.start.max(*closed);
         if let Some(known) = self.recent.get(&identity) {
             let is_same = Kline { sequence: known.sequence, emitted: known.emitted, ..kline.clone() } == *known;
             if is_same {
@@ -72,6 +76,14 @@ impl Seen {
         self.recent.insert(identity, kline.clone());
         self.times.push_back((now, identity));
         Verdict::New { missing }
+    }
+
+    /// Returns an update of an open window as it is handed on, with the sequence that its kline will have; `None` if the window
+    /// is closed already.
+    pub(super) fn update(&self, update: &Kline) -> Option<Kline> {
+        let is_open = self.closed.get(&update.series).is_none_or(|closed| update.start > *closed);
+        let sequence = self.last.get(&update.series).map_or(0, |(last, _)| *last) + 1;
+        is_open.then(|| Kline { sequence, ..update.clone() })
     }
 
     /// Forgets what is old.
@@ -123,6 +135,19 @@ mod tests {
         let other = Kline { trades: 77, ..kline(3, 0, 5) };
         assert_eq!(seen.judge(&other, 2, Duration::ZERO), Verdict::Conflicting);
         assert_eq!(seen.judge(&kline(3, 1, 5), 2, Duration::ZERO), NEW);
+    }
+
+    #[test]
+    fn an_update_has_the_next_sequence_and_none_follows_the_kline_of_its_window() {
+        let mut seen = Seen::default();
+        let update = |minute| Kline { confirm: false, sequence: 0, ..kline(minute, 0, 0) };
+        assert_eq!(seen.update(&update(7)).map(|update| update.sequence), Some(1));
+        seen.judge(&kline(7, 0, 41), 1, Duration::ZERO);
+        assert_eq!(seen.update(&update(7)), None);
+        assert_eq!(seen.update(&update(8)).map(|update| (update.sequence, update.confirm)), Some((42, false)));
+        // A correction of an earlier window changes nothing of that.
+        seen.judge(&kline(6, 1, 42), 1, Duration::ZERO);
+        assert_eq!((seen.update(&update(7)), seen.update(&update(8)).is_some()), (None, true));
     }
 
     #[test]

@@ -18,7 +18,8 @@ const PAGE: &str = include_str!("../../../../../docs/cluster.md");
 const LEASE: Duration = Duration::from_secs(30);
 
 /// The commands that roles execute outside of functions.
-const DIRECT: [&str; 7] = ["+function|list", "+function|load", "+info", "+xread", "+xrange", "+fcall_ro", "+time"];
+const DIRECT: [&str; 9] =
+    ["+function|list", "+function|load", "+info", "+xread", "+xrange", "+fcall_ro", "+time", "+publish", "+subscribe"];
 
 /// Returns the users of the page with their rights, for a cluster with the name `main`.
 fn users() -> Vec<(String, Vec<String>)> {

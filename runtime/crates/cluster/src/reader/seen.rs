@@ -64,9 +64,9 @@ impl Seen {
             Some(last) => Some(*last),
             None => self.earlier.remove(&*kline.series).map(|last| (last, epoch)),
         };
+        // Epochs grow, and what was published in an earlier one lies before: a reader that goes back reads it again.
         if let Some((last, known)) = last
-            && known == epoch
-            && kline.sequence <= last
+            && (epoch < known || (epoch == known && kline.sequence <= last))
         {
             self.last.insert(kline.series, (last, known));
             return Verdict::Repeated;
@@ -135,6 +135,15 @@ mod tests {
         let other = Kline { trades: 77, ..kline(3, 0, 5) };
         assert_eq!(seen.judge(&other, 2, Duration::ZERO), Verdict::Conflicting);
         assert_eq!(seen.judge(&kline(3, 1, 5), 2, Duration::ZERO), NEW);
+    }
+
+    #[test]
+    fn what_lies_before_the_beginning_of_a_run_is_not_handed_on_when_the_reader_goes_back() {
+        let mut seen = Seen::new(BTreeMap::from([((*kline(0, 0, 0).series).clone(), 8)]));
+        assert_eq!(seen.judge(&kline(9, 0, 9), 1, Duration::ZERO), NEW);
+        assert_eq!(seen.judge(&kline(10, 0, 10), 2, Duration::ZERO), NEW, "after a failover");
+        assert_eq!(seen.judge(&kline(5, 0, 5), 1, Duration::ZERO), Verdict::Repeated);
+        assert_eq!(seen.judge(&kline(11, 0, 11), 2, Duration::ZERO), NEW);
     }
 
     #[test]

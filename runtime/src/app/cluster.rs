@@ -146,7 +146,7 @@ fn settings(cluster: &Cluster) -> anyhow::Result<Settings> {
     Ok(Settings {
         cluster: Name::new(&cluster.name).context("`cluster.name`")?,
         name,
-        about: About { ingest, serve, ..About::default() },
+        about: About { ingest, serve, partitions: Some(cluster.partitions), ..About::default() },
         partitions: Partitions::new(cluster.partitions).context("`cluster.partitions`")?,
         replicas: cluster.replicas,
         retain: cluster.retain,

@@ -68,6 +68,8 @@ pub struct About {
     pub serve: bool,
     /// The groups for which it works.
     pub groups: BTreeSet<Name>,
+    /// The number of partitions that it knows; `None` if it does not say so.
+    pub partitions: Option<u16>,
 }
 
 impl fmt::Display for About {
@@ -75,7 +77,8 @@ impl fmt::Display for About {
         let roles = [(self.ingest, "ingest"), (self.serve, "serve")];
         let roles = roles.into_iter().filter(|(has, _)| *has).map(|(_, role)| role.to_owned());
         let groups = self.groups.iter().map(|group| format!("group:{group}"));
-        out.write_str(&roles.chain(groups).collect::<Vec<_>>().join(" "))
+        let partitions = self.partitions.map(|count| format!("partitions:{count}"));
+        out.write_str(&roles.chain(groups).chain(partitions).collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -104,6 +107,9 @@ impl FromStr for About {
                 "ingest" => about.ingest = true,
                 "serve" => about.serve = true,
                 _ => {
+                    if let Some(count) = word.strip_prefix("partitions:") {
+                        about.partitions = count.parse().ok();
+                    }
                     if let Some(group) = word.strip_prefix("group:") {
                         about.groups.insert(Name::new(group).map_err(AboutError::Group)?);
                     }
@@ -138,6 +144,12 @@ impl View {
         self.members.iter().filter(|member| member.about.ingest).map(|member| &member.name)
     }
 
+    /// Returns a member that knows another number of partitions.
+    #[must_use]
+    pub fn differing(&self, partitions: u16) -> Option<&Member> {
+        self.members.iter().find(|member| member.about.partitions.is_some_and(|count| count != partitions))
+    }
+
     /// Returns the names of the live nodes that work for a group.
     pub fn workers<'a>(&'a self, group: &'a Name) -> impl Iterator<Item = &'a Name> {
         self.members.iter().filter(|member| member.about.groups.contains(group)).map(|member| &member.name)
@@ -159,10 +171,10 @@ mod tests {
     #[test]
     fn what_a_node_says_is_read_as_it_was_written_and_words_of_later_versions_are_ignored() {
         let groups = ["alerts", "rsi"].map(|name| Name::new(name).unwrap());
-        let about = About { ingest: true, serve: true, groups: groups.into() };
-        assert_eq!(about.to_string(), "ingest serve group:alerts group:rsi");
+        let about = About { ingest: true, serve: true, groups: groups.into(), partitions: Some(64) };
+        assert_eq!(about.to_string(), "ingest serve group:alerts group:rsi partitions:64");
         assert_eq!(about.to_string().parse(), Ok(about.clone()));
-        assert_eq!("ingest zone:a serve group:alerts group:rsi".parse(), Ok(about));
+        assert_eq!("ingest zone:a serve group:alerts group:rsi partitions:64".parse(), Ok(about));
         assert_eq!("".parse(), Ok(About::default()));
         assert_eq!("group:a/b".parse::<About>(), Err(AboutError::Group(NameError)));
         assert_eq!("x".repeat(513).parse::<About>(), Err(AboutError::TooLong));

@@ -144,8 +144,8 @@ impl Serve {
             let Some(Running { node, is_connected, .. }) = self.running.get() else { continue };
             let state = if !is_connected.load(Ordering::Relaxed) {
                 FeedState::Down
-            } else if node.seen().view.ingest().next().is_none() {
-                // Nobody writes.
+            } else if !node.seen().member || node.seen().view.ingest().next().is_none() {
+                // This node may not take part, or nobody writes.
                 FeedState::Stale
             } else {
                 FeedState::Live

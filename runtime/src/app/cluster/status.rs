@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use klines_cluster::keys::ClusterKeys;
 use klines_cluster::library::{PartitionState, PartitionView, ViewMembers, call};
-use klines_cluster::member::{Name, View};
+use klines_cluster::member::{About, Name, View};
 use klines_cluster::membership::Phase;
 use klines_cluster::partition::{Partition, Partitions};
 use klines_cluster::server::Server;
@@ -67,6 +67,11 @@ fn count(state: &PartitionState, field: &str) -> u64 {
     state.meta.get(field).and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
+/// Returns what a member does, as text.
+fn roles(about: &About) -> String {
+    About { partitions: None, ..about.clone() }.to_string()
+}
+
 /// Returns ascending numbers as text, such as `0-3, 7`.
 fn spans(numbers: &[u16]) -> String {
     let spans = numbers.chunk_by(|one, next| *next == one + 1).map(|span| match span {
@@ -108,7 +113,7 @@ impl Status {
         let nodes = self.by_node();
         for member in &self.view.members {
             let (seeding, counting) = nodes.get(member.name.as_str()).copied().unwrap_or_default();
-            let _ = writeln!(text, "{:<24} {:<16} {counting:>8} {seeding:>8}", member.name, member.about.to_string());
+            let _ = writeln!(text, "{:<24} {:<16} {counting:>8} {seeding:>8}", member.name, roles(&member.about));
         }
         for (name, (seeding, counting)) in &nodes {
             if !self.view.members.iter().any(|member| member.name.as_str() == *name) {

@@ -64,6 +64,11 @@ local function read_state(call)
   call.sequences = read_fields(call.keys[3], series)
 end
 
+-- Whether the sequences are gone although something was published: somebody has removed them, or Redis to get memory.
+local function has_lost_sequences(keys)
+  return redis.call('HLEN', keys[3]) == 0 and redis.call('XLEN', keys[4]) > 0
+end
+
 -- Reads what `append` and `resend` have in common.
 local function begin_write(keys, args, is_given)
   local base, from, now = check_keys(keys, PARTITION, WRITE_KEYS), reader(args), clock()
@@ -192,9 +197,15 @@ local function force_length(meta, stream, most)
   return forced
 end
 
--- Writes everything, and returns the answer.
+-- Writes everything, and returns the answer. Redis takes nothing back if a command fails: the stream comes first, because
+-- its command can fail although all others would not, and then nothing is written.
 local function end_write(call, answers)
   local keys, id = call.keys, ''
+  for _, entry in ipairs(call.entries) do
+    if #entry.fields > 0 then
+      id = redis.call('XADD', keys[4], '*', 'epoch', text(entry.epoch), unpack(entry.fields))
+    end
+  end
   for bucket, records in pairs(call.records) do
     local fields = {}
     for identity, record in pairs(records) do
@@ -204,11 +215,6 @@ local function end_write(call, answers)
     if #fields > 0 then
       redis.call('HSET', keys[bucket], unpack(fields))
       redis.call('PEXPIREAT', keys[bucket], text(call.expires[bucket]))
-    end
-  end
-  for _, entry in ipairs(call.entries) do
-    if #entry.fields > 0 then
-      id = redis.call('XADD', keys[4], '*', 'epoch', text(entry.epoch), unpack(entry.fields))
     end
   end
   if id ~= '' then
@@ -260,6 +266,7 @@ define('append', {}, function(keys, args)
   if replication ~= call.replication then
     refuse('RESEND', 'this Redis does not know the replication id: send the last minute again first')
   end
+  if has_lost_sequences(keys) then refuse('RESEND', 'the sequences are gone: send the last minute again first') end
   if owing and owing ~= '' then
     local living = {}
     for _, name in ipairs(living_holders(keys[2], call.now)) do living[name] = true end
@@ -277,10 +284,13 @@ define('resend', {}, function(keys, args)
   local call, answers = begin_write(keys, args, true), {}
   local replication, owing = unpack(redis.call('HMGET', keys[1], 'replication', 'owing'))
   local names = words(owing)
-  if replication ~= call.replication then
+  local is_lost = has_lost_sequences(keys)
+  if replication ~= call.replication or is_lost then
     names = living_holders(keys[2], call.now)
     begin_epoch(call)
   end
+  -- Something has to be there, so that they are not taken for lost again.
+  if is_lost then redis.call('HSET', keys[3], 'lost', text(call.epoch)) end
   -- The highest revision of each kline that the node knows to be given, and its newest version, which comes last.
   call.highest, call.newest = {}, {}
   for _, kline in ipairs(call.klines) do
@@ -290,9 +300,10 @@ define('resend', {}, function(keys, args)
   for at, kline in ipairs(call.klines) do
     answers[at] = call.expires[kline.bucket] <= call.now and {OLD, 0, 0} or resend_one(call, kline)
   end
+  local answer = end_write(call, answers)
   keep_owing(call, names, function(name) return name == call.caller.name end)
   redis.call('HSET', keys[1], 'epoch', text(call.epoch), 'replication', call.replication)
-  return end_write(call, answers)
+  return answer
 end)
 
 define('trim', {'allow-oom'}, function(keys, args)

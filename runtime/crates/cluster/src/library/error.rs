@@ -34,9 +34,7 @@ pub enum LibraryError {
         detail: String,
     },
     /// Redis answers with any other error.
-    #[error(
-        "{function}: Redis refuses: {detail}: if it does not know the function, load the library {LIBRARY} (docs/cluster.md)"
-    )]
+    #[error("{function}: Redis refuses: {detail}{}", remedy(detail))]
     Failed {
         /// The function or command.
         function: &'static str,
@@ -73,6 +71,22 @@ pub enum LibraryError {
     Differs,
 }
 
+/// Returns whether Redis does not know a function.
+fn is_unknown(detail: &str) -> bool {
+    detail.contains("Function not found")
+}
+
+/// Says what helps against an error of Redis.
+fn remedy(detail: &str) -> &'static str {
+    if is_unknown(detail) {
+        ": load the functions with `klines cluster load`"
+    } else if detail.starts_with("WRONGTYPE") {
+        ": somebody else uses keys of the cluster: remove them, or give the cluster another name"
+    } else {
+        ""
+    }
+}
+
 /// Says what helps against a refusal.
 const fn fix(refusal: Refusal) -> &'static str {
     match refusal {
@@ -101,7 +115,8 @@ impl LibraryError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Failed { detail, .. } => {
-                ["READONLY", "MASTERDOWN", "LOADING"].iter().any(|code| detail.starts_with(code))
+                // Whoever connects loads the functions, if it may.
+                is_unknown(detail) || ["READONLY", "MASTERDOWN", "LOADING"].iter().any(|code| detail.starts_with(code))
             }
             _ => false,
         }

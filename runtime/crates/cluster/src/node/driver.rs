@@ -327,6 +327,10 @@ impl Driver {
         is_current: bool,
     ) {
         match result {
+            Ok(joined) if token.is_none() && self.differs(&joined) => {
+                self.send(move |sender| sender.leave(joined.token));
+                self.input(Input::MemberRefused { token, refusal: Refusal::Argument });
+            }
             Ok(Membership { token, view, .. }) => self.input(Input::Granted { sent, token, view }),
             Err(error) => {
                 self.trouble(&error, is_current);
@@ -335,6 +339,17 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Returns whether a member knows another number of partitions: then this node may not take part.
+    fn differs(&mut self, joined: &Membership) -> bool {
+        let own = self.settings.partitions.count();
+        let Some(other) = joined.view.as_ref().and_then(|view| view.differing(own)) else { return false };
+        let (name, count) = (&other.name, other.about.partitions.unwrap_or_default());
+        let trouble =
+            format!("{name} has {count} partitions, and this node {own}: all nodes need the same `cluster.partitions`");
+        self.report(trouble);
+        true
     }
 
     fn written(&mut self, partition: Partition, what: Next, written: &Written) {
@@ -359,6 +374,7 @@ impl Driver {
         let Some(lane) = self.lanes.get_mut(&partition) else { return };
         match (error.refusal(), what) {
             (Some(Refusal::Resend), _) => lane.must_resend(),
+            (Some(Refusal::Wait), _) => lane.waits(now),
             (Some(Refusal::Argument | Refusal::Full), Next::Append(klines)) => {
                 // They would be refused for ever, and those behind them would wait for ever.
                 lane.failed(now);

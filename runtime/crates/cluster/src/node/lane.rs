@@ -24,6 +24,8 @@ pub(super) struct Lane {
     synced: Option<Arc<str>>,
     tail: Tail,
     resending: Option<Resending>,
+    /// Whether the last minute was sent again because Redis waits for somebody: that can be this node.
+    has_waited: bool,
 }
 
 /// The last minute while it is sent again.
@@ -83,7 +85,7 @@ impl Lane {
 
     /// Takes the answer for new klines.
     pub(super) fn appended(&mut self, klines: &[(Identity, Version)], written: &Written, now: Duration) {
-        (self.is_busy, self.epoch) = (false, written.epoch);
+        (self.is_busy, self.epoch, self.has_waited) = (false, written.epoch, false);
         for ((identity, version), outcome) in klines.iter().zip(&written.outcomes) {
             self.tail.note(identity, version, *outcome, now);
         }
@@ -107,6 +109,14 @@ impl Lane {
     /// Redis has refused the call for now, or did not answer: it is repeated after a pause.
     pub(super) fn failed(&mut self, now: Duration) {
         (self.is_busy, self.not_before) = (false, now + PAUSE);
+    }
+
+    /// Redis waits until a node has sent its last minute again. If it has forgotten who did, that is this one.
+    pub(super) fn waits(&mut self, now: Duration) {
+        self.failed(now);
+        if !self.has_waited {
+            (self.has_waited, self.synced) = (true, None);
+        }
     }
 
     /// This Redis does not know what was sent before.
@@ -169,6 +179,22 @@ mod tests {
         lane.must_resend();
         // One of them, with sequence 1, is another kline's answer by now.
         assert_eq!(send(&mut lane, "r2", 1), Some((true, MAX_KLINES)));
+    }
+
+    #[test]
+    fn while_redis_waits_the_last_minute_is_sent_once_more() {
+        let mut lane = Lane::default();
+        assert_eq!(send(&mut lane, "r1", 5), Some((true, 0)));
+        assert_eq!(send(&mut lane, "r1", 5), Some((false, 5)));
+        let next = |lane: &mut Lane, at| lane.next(&Arc::from("r1"), at, || vec![kline(9)]);
+        assert!(matches!(next(&mut lane, PAUSE), Some(Next::Append(_))));
+        lane.waits(PAUSE);
+        let Some(Next::Resend { klines, .. }) = next(&mut lane, 2 * PAUSE) else { panic!("not sent again") };
+        assert_eq!(klines.len(), 5);
+        lane.resent(&klines, &written(5), 2 * PAUSE);
+        assert!(matches!(next(&mut lane, 2 * PAUSE), Some(Next::Append(_))));
+        lane.waits(2 * PAUSE);
+        assert!(matches!(next(&mut lane, 3 * PAUSE), Some(Next::Append(_))), "once is enough");
     }
 
     #[test]

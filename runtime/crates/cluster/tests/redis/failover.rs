@@ -119,3 +119,40 @@ fn nothing_is_appended_while_a_live_holder_has_not_sent_its_last_minute() {
     server.call(&Drop { keys: &keys, caller: &second, token: other }).unwrap();
     server.call(&append).expect("the other one holds it no longer");
 }
+
+#[test]
+fn a_call_whose_stream_cannot_be_written_has_changed_nothing() {
+    let mut server = Server::start();
+    let (token, now) = (server.hold("a"), server.now());
+    let window = identity("linear BTCUSDT 1m", 0, now);
+    append(&mut server, token, REPLICATION, &window, 3);
+    let stored = server.run::<Value>(&["ACL", "SETUSER", "default", "-xadd"]);
+    assert_eq!(stored, Value::Okay);
+    let (keys, caller, klines) = (partition(), caller("a"), [(window.clone(), version(2))]);
+    let refused =
+        server.call(&Append { keys: &keys, caller: &caller, token, replication: REPLICATION, klines: &klines });
+    assert!(refused.unwrap_err().to_string().contains("can't run this command"));
+    server.run::<Value>(&["ACL", "SETUSER", "default", "+xadd"]);
+    let repeated = append(&mut server, token, REPLICATION, &window, 2).outcomes[0];
+    assert_eq!((repeated.status, repeated.revision, repeated.sequence), (Status::Published, 1, 2));
+}
+
+#[test]
+fn sequences_that_were_removed_begin_an_epoch() {
+    let mut server = Server::start();
+    let (token, now) = (server.hold("a"), server.now());
+    let windows = [1, 0].map(|ago| identity("linear BTCUSDT 1m", ago, now));
+    let first = append(&mut server, token, REPLICATION, &windows[0], 3);
+    server.run::<Value>(&["DEL", &partition().series]);
+    let (keys, caller) = (partition(), caller("a"));
+    let klines = [(windows[1].clone(), version(3))];
+    let new = Append { keys: &keys, caller: &caller, token, replication: REPLICATION, klines: &klines };
+    assert_eq!(server.call(&new).unwrap_err().refusal(), Some(Refusal::Resend));
+    // A node that was given nothing in the last minute sends nothing.
+    let (epoch, klines) = (first.epoch, &[]);
+    let resend = Resend { keys: &keys, caller: &caller, token, replication: REPLICATION, epoch, klines };
+    let begun = server.call(&resend).unwrap().epoch;
+    assert!(begun > epoch);
+    assert_eq!(server.call(&resend).unwrap().epoch, begun, "not another one each time");
+    assert_eq!(server.call(&new).unwrap().epoch, begun);
+}

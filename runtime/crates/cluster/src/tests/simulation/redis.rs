@@ -63,7 +63,7 @@ pub(super) fn group() -> Name {
 }
 
 pub(super) fn about() -> About {
-    About { ingest: true, serve: true, groups: [group()].into() }
+    About { ingest: true, serve: true, groups: [group()].into(), partitions: None }
 }
 
 impl Redis {

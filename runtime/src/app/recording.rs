@@ -24,7 +24,7 @@ use klines_store::run::{EarlierSymbols, Left};
 use klines_store::writer::Limits;
 use klines_system::clock::LocalClock;
 use tokio::runtime::Handle;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use url::Host;
 
 /// The part of `data_dir_max` that the store may take, in fifths: the rest is for what consumers keep.
@@ -112,15 +112,20 @@ impl Recording {
         config.consumers.iter().filter_map(replay).collect()
     }
 
-    /// Returns what the WebSocket server knows of earlier runs.
-    fn for_clients(&self, config: &Config) -> Result<EarlierRuns, StoreError> {
-        let after = replay::newest(&self.path, config.websocket.memory / HALVES / KLINE)?;
-        Ok(EarlierRuns {
+    /// Returns what the WebSocket server knows of earlier runs. If their newest klines cannot be read, it has none of them: the
+    /// recorder has begun and goes on.
+    fn for_clients(&self, config: &Config) -> EarlierRuns {
+        let newest = replay::newest(&self.path, config.websocket.memory / HALVES / KLINE);
+        let after = newest.unwrap_or_else(|error| {
+            warn!(%error, "clients cannot resume what they have of earlier runs: it cannot be read");
+            self.left.entry
+        });
+        EarlierRuns {
             epoch: self.left.epoch,
             crashed: self.left.crashed,
             sequences: self.left.last.iter().map(|(key, last)| (key.clone(), last.sequence)).collect(),
             newest: Box::new(Replay::new(&self.path, &self.left, after, Millis::MIN)),
-        })
+        }
     }
 }
 
@@ -134,7 +139,7 @@ fn record(config: &Config, path: &Path, hub: &Hub, earlier: &EarlierSlot) -> Res
     let recording = Recording { recorder, path: path.to_owned(), left };
     let has_clients = |consumer: &Consumer| consumer.component == Component::Native(Native::WebSocket);
     if config.consumers.iter().any(has_clients) {
-        earlier.put(recording.for_clients(config)?);
+        earlier.put(recording.for_clients(config));
     }
     let Left { last, crashed, .. } = &recording.left;
     let (series, after_crash) = (last.len(), crashed.is_some());

@@ -77,6 +77,31 @@ async fn a_folder_that_cannot_be_written_costs_history_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_stores_klines_although_those_that_clients_resume_cannot_be_read() {
+    let server = "[websocket]\nhost = \"127.0.0.1\"\nport = 0\nauth = false\n";
+    let (sim, home) = (demo(73).await, folder(&[("klines.toml", &format!("{UNREPAIRED}{server}"))]));
+    filled(&home, &sim);
+    let (path, before) = (path_in(&home), stored(&path_in(&home)));
+    let damaged = "UPDATE blocks SET entry = 'damaged' WHERE sealed = 0";
+    assert!(rusqlite::Connection::open(&path).unwrap().execute(damaged, []).unwrap() > 0);
+    let run = || run_at(&home, &sim, SYMBOLS, INTERVALS).with("ENABLED_CONSUMERS", "console,websocket");
+    let start = || run().with("WSS_AUTH_USER", "me").with("WSS_AUTH_KEY", "nOt4-kEy_tHat-aNyone.gu3sses-9f").start();
+    let run = start();
+    run.until("live klines", |said| enough(said, 100));
+    let said = run.stop().success();
+    let warned = said.logged("clients cannot resume what they have of earlier runs: it cannot be read");
+    assert!(warned.len() == 1 && warned[0]["error"].as_str().unwrap().contains("klines.db"), "{}", said.err);
+    assert_eq!((said.logged(NOT_STORED).len(), said.logged("store closed").len()), (0, 1), "{}", said.err);
+    let mut all = before;
+    all.extend(newest(received(&said.out)));
+    assert_eq!(stored(&path), all);
+    // It has ended as it should.
+    let run = start();
+    run.until("live klines", |said| enough(said, 50));
+    assert_eq!(run.stop().success().logged("storing klines")[0]["after_crash"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_page_is_named_and_nothing_of_it_is_believed() {
     let (sim, home) = (demo(72).await, folder(&[("klines.toml", UNREPAIRED)]));
     let week_ago = jiff::Timestamp::from_millisecond(sim.now_ms() - 7 * 86_400_000).unwrap().strftime("%Y-%m-%d");

@@ -11,10 +11,10 @@ use rusqlite::Connection;
 
 use crate::backfill::NO_SEQUENCE;
 use crate::block::{self, Decoder, Rows};
-use crate::error::StoreError;
+use crate::error::{StoreError, place_of_block, place_of_entry};
 use crate::reader::Reader;
 use crate::writer::{StepError, intervals};
-use crate::{file, log, period};
+use crate::{file, log, period, run};
 
 /// What a store holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,7 +125,7 @@ pub fn backup(path: &Path, copy: &Path) -> Result<(), StoreError> {
         return Err(StoreError::Unusable { path: copy.to_owned(), message });
     }
     // A run that continues the copy knows nothing of what was published after it, and begins another epoch.
-    file::copy(&file::open_to_read(path)?, copy, crate::run::CRASHED)
+    file::copy(&file::open_to_read(path)?, copy, run::CRASHED)
 }
 
 fn check_log(connection: &Connection, faults: &mut Vec<String>) -> Result<u64, StepError> {
@@ -138,14 +138,14 @@ fn check_log(connection: &Connection, faults: &mut Vec<String>) -> Result<u64, S
         let decoded =
             log::decode(data, |series| intervals.get(&series).copied(), |_, rows| klines += rows.len() as u64);
         if let Err(damage) = decoded {
-            faults.push(format!("entry {} of the log: {damage}", entry.get::<_, i64>(0)?));
+            faults.push(format!("{}: {damage}", place_of_entry(entry.get(0)?)));
         }
     }
     Ok(klines)
 }
 
 fn check_blocks(connection: &Connection, decoder: &mut Decoder, verdict: &mut Verdict) -> Result<(), StepError> {
-    let intervals = intervals(connection)?;
+    let all = run::series(connection)?;
     let mut blocks = connection
         .prepare("SELECT id, series, first, last, klines, data, sealed FROM blocks ORDER BY series, first")?;
     let mut found = blocks.query([])?;
@@ -153,13 +153,14 @@ fn check_blocks(connection: &Connection, decoder: &mut Decoder, verdict: &mut Ve
     while let Some(row) = found.next()? {
         let (id, series): (i64, i64) = (row.get(0)?, row.get(1)?);
         verdict.blocks += 1;
-        let Some(interval) = intervals.get(&series).copied() else {
+        let Some(key) = all.get(&series).copied() else {
             verdict.faults.push(format!("block {id}: its series {series} is not known"));
             continue;
         };
+        let (interval, place) = (key.interval, place_of_block(id, &key, (row.get(2)?, row.get(3)?)));
         let period = (series, period::start_of(interval, row.get(2)?));
         if row.get(6)? && sealed.replace(period) == Some(period) {
-            verdict.faults.push(format!("block {id} of series {series}: its period is sealed twice"));
+            verdict.faults.push(format!("{place}: its period is sealed twice"));
         }
         let mut rows = Rows::new();
         let data = row.get_ref(5)?.as_blob().unwrap_or_default();
@@ -170,7 +171,7 @@ fn check_blocks(connection: &Connection, decoder: &mut Decoder, verdict: &mut Ve
                 fault_of(interval, &rows, (row.get(2)?, row.get(3)?, row.get(4)?))
             }
         };
-        verdict.faults.extend(fault.map(|fault| format!("block {id} of series {series}: {fault}")));
+        verdict.faults.extend(fault.map(|fault| format!("{place}: {fault}")));
     }
     Ok(())
 }

@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use klines_domain::series::SeriesKey;
+use klines_domain::time::Millis;
 use rusqlite::ErrorCode;
 use thiserror::Error;
 
@@ -24,9 +27,27 @@ pub enum Damage {
     /// It has another format.
     #[error("its format {0} is not known")]
     Format(u8),
+    /// The database cannot find it as a whole.
+    #[error("a page of the file is malformed")]
+    Page,
     /// What it says about itself is not true.
     #[error("{0}")]
     Contradiction(&'static str),
+}
+
+/// Returns where damage is: in a block of a series, with windows that start between two times.
+#[must_use]
+pub fn place_of_block(block: i64, series: &SeriesKey, span: (Millis, Millis)) -> String {
+    let SeriesKey { category, symbol, interval } = series;
+    let moment = |at| Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |time| time.to_string());
+    let (first, last) = (moment(span.0), moment(span.1));
+    format!("block {block}, {category} {symbol} {interval} from {first} to {last}")
+}
+
+/// Returns where damage is: in an entry of the log.
+#[must_use]
+pub fn place_of_entry(entry: i64) -> String {
+    format!("entry {entry} of the log")
 }
 
 /// What helps if a store is damaged.
@@ -65,7 +86,7 @@ pub enum StoreError {
     #[error("{} is used by another klines: stop that one, or give this one another data_dir", .0.display())]
     InUse(PathBuf),
     /// Something in it is damaged.
-    #[error("{} is damaged ({what}): {REMEDY}", .path.display())]
+    #[error("{} is damaged ({what}): `klines store verify` lists all damage; {REMEDY}", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -1,20 +1,20 @@
 //! Reads a store, beside the process that writes it or without one. Reads are short, so that they never keep the log of
 //! SQLite from being truncated.
 
+mod range;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use klines_delivery::history::{History, HistoryError, Query, Side, Waiting};
-use klines_domain::interval::Interval;
+use klines_delivery::history::{History, HistoryError, Query, Waiting};
 use klines_domain::kline::Kline;
-use klines_domain::series::{SeriesId, SeriesKey};
+use klines_domain::series::SeriesKey;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use crate::block::{self, Decoder, Rows};
+use crate::block::Decoder;
 use crate::error::{Damage, StoreError};
-use crate::row::Row;
+use crate::file;
 use crate::writer::StepError;
-use crate::{file, log, merge, period};
 
 /// Connections that wait for the next read, at most.
 const MAX_IDLE: usize = 8;
@@ -87,7 +87,7 @@ impl Reader {
             let Some(number) = number.filter(|_| query.limit > 0 && query.from <= query.to) else {
                 return Ok(Vec::new());
             };
-            read(&transaction, decoder, (number, *interval), query, waiting)
+            range::read(&transaction, decoder, number, query, waiting)
         })
     }
 
@@ -145,102 +145,4 @@ fn is_named(transaction: &Transaction<'_>, number: i64, names: &[String; 3]) -> 
         .prepare_cached(own)
         .and_then(|mut own| own.query_row([number], |row| Ok([row.get::<_, String>(0)?, row.get(1)?, row.get(2)?])));
     own.is_ok_and(|own| own == *names)
-}
-
-/// Reads a period at a time, from the side that is asked for, until there is enough: what is left lies beyond.
-fn read(
-    transaction: &Transaction<'_>,
-    decoder: &mut Decoder,
-    (series, interval): (i64, Interval),
-    query: &Query,
-    waiting: &Waiting,
-) -> Result<Vec<Arc<Kline>>, StepError> {
-    let is_wanted = |row: &Row| (query.from..=query.to).contains(&row.start) && !waiting.has(row.start, row.revision);
-    let mut logged = log_rows(transaction, series, interval, is_wanted)?;
-    let order = if query.side == Side::Oldest { "first, id" } else { "first DESC, id" };
-    let find = format!(
-        "SELECT first, data, last, klines FROM blocks WHERE series = ?1 AND first > ?2 AND first <= ?3 AND last >= ?4 ORDER BY {order}"
-    );
-    let mut blocks = transaction.prepare_cached(&find)?;
-    // A block lies within its period.
-    let from = query.from.saturating_sub(period::length(interval));
-    let mut found = blocks.query(params![series, from, query.to, query.from])?;
-    let id = SeriesId::of(query.series.clone());
-    // Klines in the order in which their periods are read, sorted within each.
-    let mut runs: Vec<Vec<Arc<Kline>>> = Vec::new();
-    let (mut period, mut rows, mut count) = (None, Rows::new(), 0);
-    while let Some(block) = found.next()? {
-        let next = period::start_of(interval, block.get(0)?);
-        if period.is_some_and(|this| this != next) {
-            // What the log has beyond that belongs to periods that are not read yet.
-            let is_due = |start| match query.side {
-                Side::Oldest => start < next,
-                Side::Newest => start >= next + period::length(interval),
-            };
-            rows.extend(logged.extract_if(.., |(_, row)| is_due(row.start)));
-            count += finish(&mut runs, id, (&mut rows, is_wanted));
-            if count >= query.limit {
-                break;
-            }
-        }
-        period = Some(next);
-        let before = rows.len();
-        decoder.decode((series, interval), block.get_ref(1)?.as_blob().unwrap_or_default(), &mut rows)?;
-        let said = (block.get(0)?, block.get(2)?, block.get(3)?);
-        if !block::is_of(rows.get(before..).unwrap_or_default(), said) {
-            return Err(Damage::Contradiction(block::OTHER_KLINES).into());
-        }
-    }
-    if count < query.limit {
-        rows.extend(logged);
-        finish(&mut runs, id, (&mut rows, is_wanted));
-    }
-    if query.side == Side::Newest {
-        runs.reverse();
-    }
-    let mut runs = runs.into_iter();
-    let mut all = runs.next().unwrap_or_default();
-    runs.for_each(|mut run| all.append(&mut run));
-    let surplus = all.len().saturating_sub(query.limit);
-    match query.side {
-        Side::Oldest => all.truncate(query.limit),
-        Side::Newest => drop(all.drain(..surplus)),
-    }
-    Ok(all)
-}
-
-/// Adds the klines of the rows of a period that are wanted, and empties the rows. Returns how many windows they are.
-fn finish(
-    runs: &mut Vec<Vec<Arc<Kline>>>,
-    series: SeriesId,
-    (rows, is_wanted): (&mut Rows, impl Fn(&Row) -> bool),
-) -> usize {
-    merge::sort(rows);
-    rows.retain(|(_, row)| is_wanted(row));
-    merge::newest(rows);
-    // Rows are large: those of one period fit into the processor's cache, those of a day do not.
-    let klines: Vec<_> = rows.iter().map(|(decimals, row)| row.kline(series, *decimals)).collect();
-    rows.clear();
-    let count = klines.len();
-    runs.push(klines);
-    count
-}
-
-/// Returns the rows of a series in the log that are wanted.
-fn log_rows(
-    transaction: &Transaction<'_>,
-    series: i64,
-    interval: Interval,
-    is_wanted: impl Fn(&Row) -> bool,
-) -> Result<Rows, StepError> {
-    let mut rows = Rows::new();
-    let mut entries = transaction.prepare_cached("SELECT data FROM log ORDER BY id")?;
-    let mut found = entries.query([])?;
-    while let Some(entry) = found.next()? {
-        let interval_of = |other| (other == series).then_some(interval);
-        log::decode(entry.get_ref(0)?.as_blob().unwrap_or_default(), interval_of, |_, new| {
-            rows.extend(new.into_iter().filter(|(_, row)| is_wanted(row)));
-        })?;
-    }
-    Ok(rows)
 }

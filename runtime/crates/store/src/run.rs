@@ -15,7 +15,7 @@ use klines_domain::time::{DAY, ExchangeMillis, Millis, SECOND};
 use rusqlite::{Connection, Transaction};
 
 use crate::block::{Decoder, Rows};
-use crate::error::StoreError;
+use crate::error::{StoreError, place_of_entry};
 use crate::reader::key_of;
 use crate::unfinished::Unfinished;
 use crate::writer::{StepError, Writer};
@@ -219,8 +219,10 @@ fn tail(connection: &Connection) -> Result<Vec<Entry>, StepError> {
             let series = series.get(&id).copied();
             klines.extend(series.into_iter().flat_map(|series| klines_of(series, &rows)));
         };
-        log::decode(data, |id| Some(series.get(&id)?.interval), take)?;
-        all.push((entry.get::<_, i64>(0)?.cast_unsigned(), klines));
+        let number: i64 = entry.get(0)?;
+        let decoded = log::decode(data, |id| Some(series.get(&id)?.interval), take);
+        decoded.map_err(|damage| StepError::from(damage).at(place_of_entry(number)))?;
+        all.push((number.cast_unsigned(), klines));
     }
     Ok(all)
 }

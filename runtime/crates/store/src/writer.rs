@@ -13,12 +13,12 @@ use klines_domain::interval::Interval;
 use klines_domain::kline::Kline;
 use klines_domain::series::SeriesId;
 use klines_domain::time::{HOUR, LocalMillis, MINUTE, Millis};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
 
 pub use self::retention::Limits;
 use self::retention::Retention;
 use crate::block::{self, Decoder, Rows};
-use crate::error::{Damage, StoreError};
+use crate::error::{Damage, StoreError, place_of_entry};
 use crate::file::{self, Identity, Lock};
 use crate::row::Row;
 use crate::{log, merge, period, run, schema};
@@ -235,13 +235,14 @@ impl Writer {
         let transaction = connection.transaction().map_err(of)?;
         let mut rows: BTreeMap<i64, Rows> = BTreeMap::new();
         {
-            let mut entries = transaction.prepare_cached("SELECT data FROM log ORDER BY id").map_err(of)?;
+            let mut entries = transaction.prepare_cached("SELECT id, data FROM log ORDER BY id").map_err(of)?;
             let mut found = entries.query([]).map_err(of)?;
             while let Some(entry) = found.next().map_err(of)? {
-                let entry = entry.get_ref(0).map_err(of)?.as_blob().unwrap_or_default();
+                let place = place_of_entry(entry.get(0).map_err(of)?);
+                let entry = entry.get_ref(1).map_err(of)?.as_blob().unwrap_or_default();
                 let take = |series, new: Rows| rows.entry(series).or_default().extend(new);
                 let decoded = log::decode(entry, |series| intervals.get(&series).copied(), take);
-                decoded.map_err(|damage| StoreError::damaged(path, "an entry of its log", damage))?;
+                decoded.map_err(|damage| StoreError::damaged(path, &place, damage))?;
             }
         }
         let mut newest = self.newest;
@@ -296,6 +297,7 @@ const SEALED_AT_ONCE: usize = 16;
 pub(crate) enum StepError {
     Database(rusqlite::Error),
     Damage(Damage),
+    DamageAt(String, Damage),
 }
 
 impl From<rusqlite::Error> for StepError {
@@ -311,10 +313,22 @@ impl From<Damage> for StepError {
 }
 
 impl StepError {
+    /// Says where damage is.
+    pub(crate) fn at(self, place: String) -> Self {
+        match self {
+            Self::Damage(damage) => Self::DamageAt(place, damage),
+            Self::Database(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                Self::DamageAt(place, Damage::Page)
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn on(self, path: &Path, what: &str) -> StoreError {
         match self {
             Self::Database(error) => StoreError::of(path, &error),
             Self::Damage(damage) => StoreError::damaged(path, what, damage),
+            Self::DamageAt(place, damage) => StoreError::damaged(path, &place, damage),
         }
     }
 }

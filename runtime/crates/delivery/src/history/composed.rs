@@ -12,7 +12,7 @@ use klines_domain::time::Millis;
 
 use super::{History, HistoryError, Query, Side, Waiting};
 
-/// How many parts are read at a time.
+/// The most parts that are read at a time.
 const PAGE: usize = 1_000;
 /// The most parts that a request reads: then it returns fewer windows than were asked for, but at least one.
 const MAX_READ: usize = 200_000;
@@ -41,11 +41,14 @@ impl Composed {
         let whole = query.series.interval;
         let (from, to) = (query.from.clamp(0, LATEST), query.to.clamp(0, LATEST));
         let first = if whole.start_of(from) == from { from } else { whole.next(whole.start_of(from)) };
+        // The windows at either edge may not be whole.
+        let wanted = usize::try_from(whole.nominal_millis() / part.nominal_millis()).unwrap_or(PAGE);
+        let page_size = query.limit.saturating_add(2).saturating_mul(wanted).min(PAGE);
         let mut parts = Query {
             series: SeriesKey { interval: part, ..query.series.clone() },
             from: first,
             to: whole.next(whole.start_of(to)) - 1,
-            limit: PAGE,
+            limit: page_size,
             side: query.side,
         };
         let mut windows: BTreeMap<Millis, Sum> = BTreeMap::new();
@@ -60,7 +63,7 @@ impl Composed {
                     None => _ = windows.insert(start, Sum::of(kline)),
                 }
             }
-            let Some((oldest, newest)) = page.first().zip(page.last()).filter(|_| page.len() == PAGE) else {
+            let Some((oldest, newest)) = page.first().zip(page.last()).filter(|_| page.len() == page_size) else {
                 break true;
             };
             // The window at the edge may have further parts, and the newest one need not be over.
@@ -335,6 +338,30 @@ mod tests {
             let first = if side == Side::Oldest { 0 } else { days - 138 };
             assert_eq!(klines[0].start, first * 86_400_000);
         }
+    }
+
+    /// Minutes, of which the early ones cannot be read.
+    #[derive(Debug)]
+    struct Damaged(Composed, Millis);
+
+    impl History for Damaged {
+        fn klines(&self, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
+            let found = self.0.inner.klines(query)?;
+            if found.first().is_some_and(|kline| kline.start < self.1) {
+                return Err(HistoryError("it is damaged".to_owned()));
+            }
+            Ok(found)
+        }
+    }
+
+    #[test]
+    fn no_more_parts_are_read_than_the_windows_need() {
+        let damaged = Arc::new(Damaged(composed(0..500), 460 * 60_000));
+        let history = Composed::new(damaged, &[Interval::MINUTE]);
+        let newest = |limit| history.klines(&query("10m", (0, Millis::MAX), limit, Side::Newest));
+        let starts: Vec<i64> = newest(2).unwrap().iter().map(|kline| kline.start / 60_000).collect();
+        assert_eq!(starts, [480, 490]);
+        assert_eq!(newest(5).unwrap_err().to_string(), "it is damaged");
     }
 
     #[test]

@@ -34,12 +34,26 @@ pub fn command(command: &StoreCommand) -> anyhow::Result<ExitCode> {
         }
         StoreCommand::Backup(args) => {
             let path = file::path_in(&data_dir(args.store.sources())?);
-            check::backup(&path, &args.file)?;
+            let faults = check::backup(&path, &args.file)?;
             output::print(&format!("{} is a copy of {}\n", args.file.display(), path.display()))?;
+            if let Some(fault) = faults.first() {
+                output::error(&anyhow::anyhow!(damaged_copy(&path, fault, faults.len() - 1)));
+                return Ok(ExitCode::from(EXIT_FAILED));
+            }
         }
         StoreCommand::Verify(args) => return verify(&args.store, args.json),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says that a store is damaged that was copied all the same.
+fn damaged_copy(path: &Path, fault: &str, further: usize) -> String {
+    let more = if further > 0 { format!(", and {further} more") } else { String::new() };
+    format!(
+        "{} is damaged ({fault}{more}), and so is the copy, which has every page as it is: `klines store verify` lists all damage; \
+         keep earlier backups",
+        path.display()
+    )
 }
 
 /// Checks a store and prints what is wrong with it.

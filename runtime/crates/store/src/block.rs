@@ -63,6 +63,19 @@ fn checksum(series: i64, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// Returns the format and the body of a block.
+///
+/// # Errors
+/// [`Damage`] if its checksum is wrong, or is that of another series.
+pub fn unseal(series: i64, bytes: &[u8]) -> Result<(u8, &[u8]), Damage> {
+    let (head, body) = bytes.split_at_checked(HEAD).ok_or(Damage::TooShort)?;
+    let (sum, format) = head.split_first_chunk::<4>().ok_or(Damage::TooShort)?;
+    if u32::from_le_bytes(*sum) != checksum(series, bytes.get(4..).unwrap_or_default()) {
+        return Err(Damage::Checksum);
+    }
+    Ok((format.first().copied().unwrap_or_default(), body))
+}
+
 /// What is wrong with a block that has other klines than the row of its table says.
 pub const OTHER_KLINES: &str = "it has other klines than it says";
 
@@ -85,15 +98,10 @@ impl Decoder {
     /// # Errors
     /// [`Damage`] if the bytes are not what [`encode`] returned for this series.
     pub fn decode(&mut self, (series, interval): (i64, Interval), bytes: &[u8], out: &mut Rows) -> Result<(), Damage> {
-        let (head, body) = bytes.split_at_checked(HEAD).ok_or(Damage::TooShort)?;
-        let (sum, format) = head.split_first_chunk::<4>().ok_or(Damage::TooShort)?;
-        if u32::from_le_bytes(*sum) != checksum(series, bytes.get(4..).unwrap_or_default()) {
-            return Err(Damage::Checksum);
-        }
-        let mut cursor = match format.first().copied().unwrap_or_default() {
-            PLAIN | FIRST_PLAIN => Cursor(body),
-            COMPRESSED | FIRST_COMPRESSED => Cursor(self.unpack(body)?),
-            other => return Err(Damage::Format(other)),
+        let mut cursor = match unseal(series, bytes)? {
+            (PLAIN | FIRST_PLAIN, body) => Cursor(body),
+            (COMPRESSED | FIRST_COMPRESSED, body) => Cursor(self.unpack(body)?),
+            (other, _) => return Err(Damage::Format(other)),
         };
         while !cursor.is_empty() {
             columns::read(interval, &mut cursor, out)?;

@@ -1,5 +1,6 @@
 //! Looks at a store as a whole: what it holds, whether it is intact, and a copy of it.
 
+mod quick;
 mod sums;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,8 @@ use rusqlite::Connection;
 
 use crate::backfill::NO_SEQUENCE;
 use crate::block::{self, Decoder, Rows};
-use crate::error::{StoreError, place_of_block, place_of_entry};
+use crate::error::{StoreError, is_damage, place_of_block, place_of_entry};
+use crate::file::Content;
 use crate::reader::Reader;
 use crate::writer::{StepError, intervals};
 use crate::{file, log, period, run};
@@ -92,20 +94,27 @@ pub fn info(path: &Path) -> Result<Info, StoreError> {
 }
 
 /// Checks the pages of the file, every block and every entry of the log, and that klines of longer intervals are the sums of
-/// shorter ones where all of them are complete.
+/// shorter ones where all of them are complete. Damage is a fault, also if it keeps a check from going on.
 ///
 /// # Errors
-/// [`StoreError`] if it cannot be read at all.
+/// [`StoreError`] if it cannot be read for another reason.
 pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
+    match examine(path) {
+        Err(StoreError::Damaged { what, .. }) => Ok(Verdict { faults: vec![what], ..Verdict::default() }),
+        examined => examined,
+    }
+}
+
+fn examine(path: &Path) -> Result<Verdict, StoreError> {
     let reader = Reader::open(path)?;
     let mut verdict = reader.with(|connection, decoder| {
         let mut verdict = Verdict::default();
-        let mut check = connection.prepare("PRAGMA integrity_check(20)")?;
-        let said = check.query_map([], |row| row.get::<_, String>(0))?;
-        let said: Vec<String> = said.collect::<rusqlite::Result<_>>()?;
-        verdict.faults.extend(said.into_iter().filter(|line| line != "ok"));
-        verdict.klines += check_log(connection, &mut verdict.faults)?;
-        check_blocks(connection, decoder, &mut verdict)?;
+        let pages = check_pages(connection, "integrity_check", &mut verdict.faults);
+        note(pages, "the pages of the file", &mut verdict.faults)?;
+        let in_log = check_log(connection, &mut verdict.faults);
+        verdict.klines += note(in_log, "the log", &mut verdict.faults)?;
+        let blocks = check_blocks(connection, decoder, &mut verdict);
+        note(blocks, "the blocks", &mut verdict.faults)?;
         Ok(verdict)
     })?;
     if verdict.faults.is_empty() {
@@ -116,16 +125,42 @@ pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
 }
 
 /// Writes a copy of a store to a new file, beside the process that writes the store. The copy is whole: as of one moment.
+/// Returns what is wrong with the pages and the checksums of the store: a damaged one is copied as it is, page by page, because
+/// that is better than no copy.
 ///
 /// # Errors
 /// [`StoreError`]; a file that exists is not replaced.
-pub fn backup(path: &Path, copy: &Path) -> Result<(), StoreError> {
+pub fn backup(path: &Path, copy: &Path) -> Result<Vec<String>, StoreError> {
     if copy.exists() {
         let message = "it exists: name a file that does not".to_owned();
         return Err(StoreError::Unusable { path: copy.to_owned(), message });
     }
+    let connection = file::open_to_read(path)?;
+    let faults = quick::faults(&connection).map_err(|error| error.on(path, "a block"))?;
+    let content = if faults.is_empty() { Content::Anew } else { Content::Pages };
     // A run that continues the copy knows nothing of what was published after it, and begins another epoch.
-    file::copy(&file::open_to_read(path)?, copy, run::CRASHED)
+    file::copy(&connection, copy, (content, run::CRASHED))?;
+    Ok(faults)
+}
+
+/// Turns the damage that has kept a check of something from going on into a fault.
+fn note<T: Default>(found: Result<T, StepError>, what: &str, faults: &mut Vec<String>) -> Result<T, StepError> {
+    match found {
+        Err(StepError::Database(error)) if is_damage(&error) => {
+            faults.push(format!("{what} cannot all be read: {error}"));
+            Ok(T::default())
+        }
+        found => found,
+    }
+}
+
+/// Checks the pages of the file by a pragma of SQLite.
+fn check_pages(connection: &Connection, pragma: &str, faults: &mut Vec<String>) -> Result<(), StepError> {
+    let mut check = connection.prepare(&format!("PRAGMA {pragma}(20)"))?;
+    for said in check.query_map([], |row| row.get::<_, String>(0))? {
+        faults.extend(Some(said?).filter(|line| line != "ok"));
+    }
+    Ok(())
 }
 
 fn check_log(connection: &Connection, faults: &mut Vec<String>) -> Result<u64, StepError> {

@@ -50,6 +50,22 @@ pub fn place_of_entry(entry: i64) -> String {
     format!("entry {entry} of the log")
 }
 
+/// Returns whether a call of SQLite has failed because the file is damaged: a page is malformed, a column or a value is not what
+/// every store has.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    let is_malformed = error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt);
+    let is_other = matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::QueryReturnedNoRows
+            | rusqlite::Error::SqlInputError { .. }
+            | rusqlite::Error::Utf8Error(..)
+    );
+    is_malformed || is_other
+}
+
 /// What helps if a store is damaged.
 pub const REMEDY: &str = "restore a backup, or move the file away, so that the next run begins a new store, and fill that with `klines backfill`";
 

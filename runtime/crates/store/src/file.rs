@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use klines_domain::time::Millis;
 use klines_system::private;
+use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use crate::error::StoreError;
@@ -188,8 +189,17 @@ fn immutable(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// What is written to a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// The klines, without the pages that are free.
+    Anew,
+    /// Every page as it is, whatever is wrong with it.
+    Pages,
+}
+
 /// Copies a store as of one moment to a new file, which gets its name when it is whole. `change` is made in the copy.
-pub(crate) fn copy(connection: &Connection, copy: &Path, change: &str) -> Result<(), StoreError> {
+pub(crate) fn copy(connection: &Connection, copy: &Path, (content, change): (Content, &str)) -> Result<(), StoreError> {
     let of_file = |error| StoreError::of_file(copy, &error);
     // Names such as `:memory:` are files here.
     let whole = std::path::absolute(copy).map_err(of_file)?;
@@ -198,12 +208,30 @@ pub(crate) fn copy(connection: &Connection, copy: &Path, change: &str) -> Result
     let unfinished = PathBuf::from(unfinished);
     private::open(&unfinished, OpenOptions::new().create(true).truncate(true).write(true)).map_err(of_file)?;
     let name = unfinished.to_str().ok_or_else(|| of_file(io::Error::other("its path is not UTF-8")))?;
-    let of = |error: rusqlite::Error| StoreError::of(copy, &error);
-    let copied = connection.execute("VACUUM INTO ?1", [name]).map_err(of).and_then(|_| {
-        Connection::open(&unfinished).and_then(|copy| copy.execute_batch(change)).map_err(of)?;
+    let of = |error: rusqlite::Error| match StoreError::of(copy, &error) {
+        // It is the store that is damaged.
+        StoreError::Damaged { what, .. } => {
+            StoreError::Damaged { path: connection.path().map_or_else(|| copy.to_owned(), PathBuf::from), what }
+        }
+        other => other,
+    };
+    let written = match content {
+        Content::Anew => connection.execute("VACUUM INTO ?1", [name]).map(drop),
+        Content::Pages => copy_pages(connection, &unfinished),
+    };
+    let copied = written.map_err(of).and_then(|()| {
+        let changed = Connection::open(&unfinished).and_then(|copy| copy.execute_batch(change));
+        // What is damaged may not take it.
+        changed.or_else(|error| if content == Content::Pages { Ok(()) } else { Err(of(error)) })?;
         fs::rename(&unfinished, &whole).map_err(of_file)
     });
     copied.inspect_err(|_| drop(fs::remove_file(&unfinished)))
+}
+
+fn copy_pages(connection: &Connection, copy: &Path) -> rusqlite::Result<()> {
+    let mut copy = Connection::open(copy)?;
+    // All at once, so that nothing changes meanwhile.
+    Backup::new(connection, &mut copy)?.run_to_completion(i32::MAX, PATIENCE, None)
 }
 
 /// Returns where the klines of a store are from.

@@ -126,6 +126,12 @@ async fn a_damaged_page_is_named_and_nothing_of_it_is_believed() {
     for kline in newest(received(&asked.said.out)) {
         assert_eq!(before.get(&kline.0), Some(&kline.1), "what is printed is what was stored");
     }
+    let copied = klines(home.path(), "store backup copy.db").run();
+    assert_eq!(copied.code(), Some(1));
+    assert!(copied.said.out.contains("copy.db is a copy of"), "{}", copied.said.out);
+    let said = &copied.said.err;
+    assert!(said.contains("klines.db is damaged (") && said.contains("and so is the copy"), "{said}");
+    assert!(said.contains("`klines store verify` lists all damage"), "{said}");
     let run = run_at(&home, &sim, SYMBOLS, INTERVALS).start();
     run.until("live klines", |said| enough(said, 50));
     run.stop();

@@ -69,12 +69,29 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
 /// What helps if a store is damaged.
 pub const REMEDY: &str = "restore a backup, or move the file away, so that the next run begins a new store, and fill that with `klines backfill`";
 
+/// What helps if a store is empty.
+pub const REFILL: &str = "restore a backup if it had klines; otherwise the next run begins a new store in it";
+/// What helps if a store cannot be read.
+pub const READERS: &str =
+    "use the account that klines runs as, or let this one read the file and enter its folder (chmod, chown)";
+
 /// Why a store cannot be used.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// There is no file.
     #[error("{} does not exist: no klines have been stored there", .0.display())]
     Missing(PathBuf),
+    /// There is a file with nothing in it.
+    #[error("{} is empty: {REFILL}", .0.display())]
+    Empty(PathBuf),
+    /// This user may not read it.
+    #[error("{} cannot be read: {message}; {READERS}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        message: String,
+    },
     /// It was written by a newer version.
     #[error("{} was written by a newer version of klines (schema {found}; this one reads up to {known}): use that version, or another data_dir", .path.display())]
     Newer {
@@ -140,7 +157,7 @@ impl StoreError {
         let path = path.to_owned();
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full(path),
-            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path, what: error.to_string() },
+            _ if is_damage(error) => Self::Damaged { path, what: error.to_string() },
             Some(ErrorCode::NotADatabase) => Self::Foreign(path),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse(path),
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
@@ -156,6 +173,17 @@ impl StoreError {
         let (path, message) = (path.to_owned(), error.to_string());
         match error.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path, message },
+            _ => Self::Unusable { path, message },
+        }
+    }
+
+    /// Returns the error of an operation that only reads a file.
+    #[must_use]
+    pub(crate) fn of_reading(path: &Path, error: &io::Error) -> Self {
+        let (path, message) = (path.to_owned(), error.to_string());
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing(path),
+            io::ErrorKind::PermissionDenied => Self::Unreadable { path, message },
             _ => Self::Unusable { path, message },
         }
     }

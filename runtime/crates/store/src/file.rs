@@ -17,6 +17,7 @@ use klines_domain::time::Millis;
 use klines_system::private;
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rustix::fs::{Access, access};
 
 use crate::error::StoreError;
 use crate::schema::{self, SCHEMA, TABLES};
@@ -144,19 +145,19 @@ pub fn open(path: &Path, origin: &str) -> Result<(Connection, Lock), StoreError>
 /// # Errors
 /// [`StoreError`]
 pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() => return Err(StoreError::of_file(path, &io::ErrorKind::IsADirectory.into())),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing(path.to_owned())),
-        Err(error) => return Err(StoreError::of_file(path, &error)),
+    let of_reading = |error: io::Error| StoreError::of_reading(path, &error);
+    if fs::metadata(path).map_err(of_reading)?.is_dir() {
+        return Err(StoreError::of_file(path, &io::ErrorKind::IsADirectory.into()));
     }
+    // SQLite does not say why it cannot open a file. To open it here and close it would drop the locks of other connections.
+    access(path, Access::READ_OK).map_err(|error| of_reading(error.into()))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = |name: &Path, flags| -> Result<Connection, StoreError> {
         let of = |error| StoreError::of(path, &error);
         let connection = Connection::open_with_flags(name, flags).map_err(of)?;
         connection.busy_timeout(PATIENCE).map_err(of)?;
         if check(path, &connection)?.is_none() {
-            return Err(StoreError::Missing(path.to_owned()));
+            return Err(StoreError::Empty(path.to_owned()));
         }
         Ok(connection)
     };
@@ -288,6 +289,28 @@ mod tests {
         drop(open_to_read(&path).unwrap());
         drop(writer);
         drop(open(&path, "live").unwrap());
+    }
+
+    #[test]
+    fn an_empty_file_is_said_to_be_empty_and_becomes_a_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(folder.path());
+        fs::write(&path, "").unwrap();
+        let said = open_to_read(&path).unwrap_err().to_string();
+        assert!(said.contains("klines.db is empty: restore a backup if it had klines"), "{said}");
+        drop(open(&path, "live").unwrap());
+        drop(open_to_read(&path).unwrap());
+    }
+
+    #[test]
+    fn a_store_whose_tables_are_not_those_of_a_store_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(folder.path());
+        drop(open(&path, "live").unwrap());
+        Connection::open(&path).unwrap().execute_batch("ALTER TABLE log RENAME COLUMN data TO dat").unwrap();
+        let said = crate::check::info(&path).unwrap_err().to_string();
+        assert!(said.contains("klines.db is damaged (") && said.contains("no such column"), "{said}");
+        assert!(crate::check::verify(&path).unwrap().faults[0].contains("no such column"));
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! `klines doctor`: what it says of a machine on which all is well, and of one without a network.
 
 use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
+use klines_store::file;
+use klines_store::writer::{Limits, Writer};
 use serde_json::Value;
 
 use super::wait_for_socket;
@@ -96,4 +101,46 @@ fn a_refused_configuration_is_a_problem_and_the_other_checks_are_made() {
     let checks = checks(&ended);
     expect(&checks, "configuration", "problem", "data_dirr");
     expect(&checks, "data_dir", "ok", "klines-data does not exist yet");
+}
+
+/// Returns the check of the store in a folder, as text and fix.
+fn check_of_store(home: &Path) -> (String, String) {
+    let port = dead_port();
+    let doctor = klines(home, "doctor --json").obeying_permissions();
+    let doctor = doctor.with("BYBIT_WS_URL", &format!("ws://127.0.0.1:{port}"));
+    let ended = doctor.with("BYBIT_REST_URL", &format!("http://127.0.0.1:{port}")).run();
+    let (state, said) = checks(&ended)["store"].clone();
+    assert_eq!(state, "problem", "{said}");
+    let (text, fix) = said.split_once(" | ").unwrap();
+    (text.to_owned(), fix.to_owned())
+}
+
+#[test]
+fn of_a_store_that_cannot_be_read_it_says_why_and_what_to_do_in_this_case() {
+    let home = folder(&[]);
+    let data_dir = home.path().join("klines-data");
+    fs::create_dir(&data_dir).unwrap();
+    let path = file::path_in(&data_dir);
+    fs::write(&path, "").unwrap();
+    let (text, fix) = check_of_store(home.path());
+    assert_eq!(text, "klines-data/klines.db is empty");
+    assert!(fix.starts_with("restore a backup if it had klines; otherwise the next run"), "{fix}");
+    Writer::open(&path, "live", Limits::none()).unwrap().close().unwrap();
+
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch("ALTER TABLE log RENAME COLUMN data TO gone").unwrap();
+    let (text, fix) = check_of_store(home.path());
+    assert!(text.starts_with("klines-data/klines.db is damaged: ") && !text.contains("cannot be used"), "{text}");
+    assert!(fix.starts_with("`klines store verify` lists all damage; restore a backup"), "{fix}");
+
+    database.pragma_update(None, "user_version", 99).unwrap();
+    let (text, fix) = check_of_store(home.path());
+    assert!(text.ends_with("was written by a newer version of klines: schema 99, this one reads up to 2"), "{text}");
+    assert!(fix.starts_with("use that version or a later one, or another data_dir"), "{fix}");
+    drop(database);
+
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+    let (text, fix) = check_of_store(home.path());
+    assert!(text.starts_with("klines-data/klines.db cannot be read: Permission denied"), "{text}");
+    assert!(fix.starts_with("use the account that klines runs as, or let this one read the file"), "{fix}");
 }

@@ -20,7 +20,7 @@ use klines_store::reader::Reader;
 use klines_system::clock::LocalClock;
 use url::{Host, Url};
 
-use self::candles::Wanted;
+use self::candles::{Walked, Wanted};
 use super::{output, recording};
 use crate::cli::{BackfillArgs, EXIT_FAILED};
 
@@ -62,12 +62,15 @@ pub fn backfill(config: &Config, args: &BackfillArgs) -> anyhow::Result<ExitCode
             is_all: false,
             what: "backfill",
         };
-        let known = candles::walk(config, &wanted, &storing.oldest.clone(), &mut storing);
-        known.map(|known| storing.outcome.unchanged += known)
+        let walked = candles::walk(config, &wanted, &storing.oldest.clone(), &mut storing);
+        walked.map(|walked| {
+            storing.outcome.unchanged += walked.known;
+            without_klines(&walked)
+        })
     } else {
         let symbols = args.symbols.iter().map(|symbol| symbol.symbol.clone()).collect();
         let input = archives::Input { files: &args.files, category: args.file_category(), symbols };
-        archives::play(config, "backfill", input, &mut storing)
+        archives::play(config, "backfill", input, &mut storing).map(|()| without_trades(storing.outside))
     };
     let Storing { backfill, outcome, too_old, .. } = storing;
     backfill.close()?;
@@ -77,13 +80,38 @@ pub fn backfill(config: &Config, args: &BackfillArgs) -> anyhow::Result<ExitCode
         output::eprint(&format!("{count} not stored: `retain` in [store] would remove them again"));
     }
     output::eprint(&summary(&outcome));
-    made?;
+    let reason = made?;
+    if is_nothing(&outcome) && outcome.conflicting == 0 && too_old == 0 {
+        output::eprint(&format!("nothing was found that can be stored: {reason}"));
+    }
     Ok(exit_code(&outcome))
 }
 
+/// Returns why a backfill from REST has found no kline, if it has not.
+fn without_klines(walked: &Walked) -> String {
+    if walked.has_windows {
+        return "the exchange lacks minutes of every window of this time: look at the symbol, and since when it is listed".to_owned();
+    }
+    let until = moment(walked.until);
+    format!(
+        "no window of the intervals begins at --from or later and ends by {until}: ask for a longer time, or a shorter interval"
+    )
+}
+
+/// Returns why a backfill from archives has found no kline, if it has not. `outside` has the start of the first and the end of the
+/// last kline that was found and not asked for.
+fn without_trades(outside: Option<(Millis, Millis)>) -> String {
+    let Some((first, last)) = outside else { return "the files have no trade that makes a kline".to_owned() };
+    format!("the klines of the files are from {} to {}, outside of --from and --to", moment(first), moment(last))
+}
+
+/// Returns whether no kline was stored, and none is known.
+fn is_nothing(outcome: &Outcome) -> bool {
+    outcome.added + outcome.improved + outcome.unchanged == 0
+}
+
 fn exit_code(outcome: &Outcome) -> ExitCode {
-    let Outcome { added, improved, unchanged, conflicting, .. } = outcome;
-    let has_failed = *conflicting > 0 || added + improved + unchanged == 0;
+    let has_failed = outcome.conflicting > 0 || is_nothing(outcome);
     if has_failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS }
 }
 
@@ -123,6 +151,8 @@ struct Storing {
     outcome: Outcome,
     /// Klines that were asked for and are older.
     too_old: u64,
+    /// The start of the first and the end of the last kline that was not asked for.
+    outside: Option<(Millis, Millis)>,
 }
 
 impl Storing {
@@ -139,6 +169,7 @@ impl Storing {
             max_bytes: recording::max_bytes(config),
             outcome: Outcome::default(),
             too_old: 0,
+            outside: None,
         })
     }
 
@@ -162,10 +193,14 @@ impl Storing {
 impl Taker for Storing {
     fn take(&mut self, klines: &[Arc<Kline>]) -> anyhow::Result<()> {
         let (from, to) = self.range;
-        let asked = klines.iter().filter(|kline| kline.start >= from && kline.end <= to);
+        let (asked, others): (Vec<_>, Vec<_>) = klines.iter().partition(|kline| kline.start >= from && kline.end <= to);
+        for kline in others {
+            let (first, last) = self.outside.unwrap_or((kline.start, kline.end));
+            self.outside = Some((first.min(kline.start), last.max(kline.end)));
+        }
         let is_kept =
             |kline: &&Arc<Kline>| self.oldest.get(&kline.series.interval).is_none_or(|oldest| kline.start >= *oldest);
-        let (wanted, old): (Vec<_>, Vec<_>) = asked.partition(is_kept);
+        let (wanted, old): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_kept);
         self.too_old += old.len() as u64;
         let wanted: Vec<Arc<Kline>> = wanted.into_iter().cloned().collect();
         self.outcome.add(self.backfill.store(&wanted)?);

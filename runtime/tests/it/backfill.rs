@@ -212,3 +212,25 @@ async fn a_store_that_a_run_writes_is_refused_and_old_klines_are_not_stored() {
     let said = failed(backfill(home.path(), &sim, &arguments).run());
     assert!(said.contains("nothing of this time is kept: raise `retain`"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_that_finds_nothing_says_why() {
+    let (sim, home) = (exchange(97).await, home());
+    let reason = |arguments: &str| -> String {
+        let said = failed(backfill(home.path(), &sim, arguments).run());
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines[lines.len() - 2], "0 klines added, 0 improved, 0 stored already", "{said}");
+        lines[lines.len() - 1].strip_prefix("nothing was found that can be stored: ").expect(&said).to_owned()
+    };
+    // There is no whole month in a day.
+    let said = reason(&format!("BTCUSDT --intervals 1M --from {0} --to {0}", date(&sim, 2)));
+    let midnight = format!("ends by {}T00:00:00Z: ask for a longer time", date(&sim, 1));
+    assert!(said.contains("no window of the intervals") && said.contains(&midnight), "{said}");
+    // The exchange has a history of three months at most.
+    let said = reason(&format!("BTCUSDT --intervals 1m --from {0} --to {0}", date(&sim, 120)));
+    assert!(said.contains("the exchange lacks minutes of every window of this time"), "{said}");
+    let files = two_days(home.path(), &sim, "BTCUSDT");
+    let said = reason(&format!("--intervals 1h --from {0} --to {0} --files {files}", date(&sim, 10)));
+    assert!(said.contains(&format!("are from {}T", date(&sim, 2))), "{said}");
+    assert!(said.ends_with(", outside of --from and --to"), "{said}");
+}

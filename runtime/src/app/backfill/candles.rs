@@ -51,6 +51,17 @@ pub(in super::super) struct Wanted {
     pub what: &'static str,
 }
 
+/// What was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Walked {
+    /// Klines that were not asked for, because they are stored.
+    pub known: u64,
+    /// Until when the exchange has settled minutes, or less if less is wanted.
+    pub until: Millis,
+    /// Whether a window of an interval begins and ends in the time that is wanted.
+    pub has_windows: bool,
+}
+
 /// Removes the intervals that minutes do not make, and says so.
 ///
 /// # Errors
@@ -70,7 +81,7 @@ pub(in super::super) fn check(config: &Config, intervals: &mut Vec<Interval>) ->
 }
 
 /// Asks for the minutes of what is wanted and passes the klines to `taker`. `oldest` has the earliest start of each interval
-/// that is taken. Returns how many klines were not asked for, because they are stored.
+/// that is taken.
 ///
 /// # Errors
 /// When the exchange refuses the symbol or this address, does not answer, or as `taker` does.
@@ -79,7 +90,7 @@ pub(in super::super) fn walk(
     wanted: &Wanted,
     oldest: &BTreeMap<Interval, Millis>,
     taker: &mut dyn Taker,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<Walked> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rest =
         exchange::rest_client(&exchange::wanted(config), exchange::dialer(config)?, Gate::new(LocalClock::start()))?;
@@ -94,7 +105,9 @@ pub(in super::super) fn walk(
         });
         let mut walk = Walk { rest: &rest, spans: spans.collect(), is_all: wanted.is_all, taker, absent: 0, known: 0 };
         walk.all(wanted, until).await?;
-        Ok(walk.known)
+        let is_window =
+            |(interval, (from, until)): &(Interval, Span)| interval.next(first_start(*interval, *from)) <= *until;
+        Ok(Walked { known: walk.known, until, has_windows: walk.spans.iter().any(is_window) })
     })
 }
 

@@ -16,8 +16,7 @@ async fn the_library_is_loaded_once_and_other_versions_stay() {
     let missing = call(&mut connection, &ViewMembers { keys: &keys }).await.unwrap_err();
     assert_eq!(
         missing.to_string(),
-        "klines_v1_view: Redis refuses: ERR Function not found: if it does not know the function, load the library \
-         klines_v1 (docs/cluster.md)"
+        "klines_v1_view: Redis refuses: ERR Function not found: load the functions with `klines cluster load`"
     );
     assert_eq!(load(&mut connection).await, Ok(Loaded::Now));
     assert_eq!(load(&mut connection).await, Ok(Loaded::Before));

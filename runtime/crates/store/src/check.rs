@@ -12,10 +12,10 @@ use rusqlite::Connection;
 
 use crate::backfill::NO_SEQUENCE;
 use crate::block::{self, Decoder, Rows};
-use crate::error::{StoreError, is_damage, place_of_block, place_of_entry};
+use crate::error::{StepError, StoreError, is_damage, place_of_block, place_of_entry};
 use crate::file::Content;
 use crate::reader::Reader;
-use crate::writer::{StepError, intervals};
+use crate::writer::intervals;
 use crate::{file, log, period, run};
 
 /// What a store holds.

@@ -194,3 +194,43 @@ impl StoreError {
         Self::Damaged { path: path.to_owned(), what: format!("{what}: {damage}") }
     }
 }
+
+/// Why a step on blocks failed.
+pub(crate) enum StepError {
+    Database(rusqlite::Error),
+    Damage(Damage),
+    DamageAt(String, Damage),
+}
+
+impl From<rusqlite::Error> for StepError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Damage> for StepError {
+    fn from(damage: Damage) -> Self {
+        Self::Damage(damage)
+    }
+}
+
+impl StepError {
+    /// Says where damage is.
+    pub(crate) fn at(self, place: String) -> Self {
+        match self {
+            Self::Damage(damage) => Self::DamageAt(place, damage),
+            Self::Database(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                Self::DamageAt(place, Damage::Page)
+            }
+            other => other,
+        }
+    }
+
+    pub(crate) fn on(self, path: &Path, what: &str) -> StoreError {
+        match self {
+            Self::Database(error) => StoreError::of(path, &error),
+            Self::Damage(damage) => StoreError::damaged(path, what, damage),
+            Self::DamageAt(place, damage) => StoreError::damaged(path, &place, damage),
+        }
+    }
+}

@@ -12,9 +12,8 @@ use klines_domain::series::SeriesKey;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::block::Decoder;
-use crate::error::{Damage, StoreError};
+use crate::error::{Damage, StepError, StoreError};
 use crate::file;
-use crate::writer::StepError;
 
 /// Connections that wait for the next read, at most.
 const MAX_IDLE: usize = 8;

@@ -14,11 +14,10 @@ use rusqlite::{OptionalExtension as _, params};
 
 use crate::backfill::NO_SEQUENCE;
 use crate::block::{Decoder, Rows};
-use crate::error::StoreError;
+use crate::error::{StepError, StoreError};
 use crate::file;
 use crate::reader::Reader;
 use crate::run::{self, Entry, Left};
-use crate::writer::StepError;
 
 /// Klines of earlier runs after a position, in the order of each series. What was folded together comes together: some of it
 /// can lie before the position. Klines of a backfill, which no run has published, are left out.

@@ -15,10 +15,10 @@ use klines_domain::time::{DAY, ExchangeMillis, Millis, SECOND};
 use rusqlite::{Connection, Transaction};
 
 use crate::block::{Decoder, Rows};
-use crate::error::{StoreError, place_of_entry};
+use crate::error::{StepError, StoreError, place_of_entry};
 use crate::reader::key_of;
 use crate::unfinished::Unfinished;
-use crate::writer::{StepError, Writer};
+use crate::writer::Writer;
 use crate::{file, log, unfinished};
 
 /// The notes of a run in the file.

@@ -7,9 +7,9 @@ use klines_domain::time::{DAY, Millis};
 use rusqlite::{Connection, Transaction, params};
 
 use crate::block::{Decoder, Rows};
-use crate::error::StoreError;
+use crate::error::{StepError, StoreError};
 use crate::file::{self, Content};
-use crate::writer::{StepError, intervals};
+use crate::writer::intervals;
 
 /// The newest schema that is known.
 pub const SCHEMA: u64 = 2;

@@ -8,10 +8,10 @@ use rusqlite::{Transaction, params};
 
 use crate::backfill::NO_SEQUENCE;
 use crate::block::{Decoder, Rows};
+use crate::error::StepError;
 use crate::merge;
 use crate::period;
 use crate::row::Row;
-use crate::writer::StepError;
 
 /// How far back windows of less than a minute are looked at: only recent trades repair them.
 const SECONDS_REPAIRED: Millis = 15 * MINUTE;

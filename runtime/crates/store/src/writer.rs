@@ -13,12 +13,12 @@ use klines_domain::interval::Interval;
 use klines_domain::kline::Kline;
 use klines_domain::series::SeriesId;
 use klines_domain::time::{HOUR, LocalMillis, MINUTE, Millis};
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 pub use self::retention::Limits;
 use self::retention::Retention;
 use crate::block::{self, Decoder, Rows};
-use crate::error::{Damage, StoreError, place_of_entry};
+use crate::error::{StepError, StoreError, place_of_entry};
 use crate::file::{self, Identity, Lock};
 use crate::row::Row;
 use crate::{log, merge, period, run, schema};
@@ -292,46 +292,6 @@ impl Writer {
 
 /// How many series are sealed between two transactions of the log: each takes some milliseconds.
 const SEALED_AT_ONCE: usize = 16;
-
-/// Why a step on blocks failed.
-pub(crate) enum StepError {
-    Database(rusqlite::Error),
-    Damage(Damage),
-    DamageAt(String, Damage),
-}
-
-impl From<rusqlite::Error> for StepError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl From<Damage> for StepError {
-    fn from(damage: Damage) -> Self {
-        Self::Damage(damage)
-    }
-}
-
-impl StepError {
-    /// Says where damage is.
-    pub(crate) fn at(self, place: String) -> Self {
-        match self {
-            Self::Damage(damage) => Self::DamageAt(place, damage),
-            Self::Database(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
-                Self::DamageAt(place, Damage::Page)
-            }
-            other => other,
-        }
-    }
-
-    pub(crate) fn on(self, path: &Path, what: &str) -> StoreError {
-        match self {
-            Self::Database(error) => StoreError::of(path, &error),
-            Self::Damage(damage) => StoreError::damaged(path, what, damage),
-            Self::DamageAt(place, damage) => StoreError::damaged(path, &place, damage),
-        }
-    }
-}
 
 /// Joins the blocks of a period into one.
 fn seal_period(

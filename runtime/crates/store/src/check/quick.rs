@@ -4,8 +4,7 @@
 use rusqlite::Connection;
 
 use super::{MAX_FAULTS, check_log, check_pages, note};
-use crate::error::place_of_block;
-use crate::writer::StepError;
+use crate::error::{StepError, place_of_block};
 use crate::{block, run};
 
 /// Returns what is wrong.

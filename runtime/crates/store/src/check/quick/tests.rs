@@ -65,6 +65,7 @@ fn a_store_with_a_malformed_page_is_copied_as_it_is_and_each_check_goes_on() {
     let (faults, of_copy) = copied(&folder);
     assert!(faults.iter().any(|fault| fault.contains("block 7, linear BTCUSDT 1m")), "{faults:?}");
     assert!(faults.iter().any(|fault| fault.contains(&format!("page {page}"))), "{faults:?}");
+    assert!(faults.iter().all(|fault| !fault.contains('\n') && !fault.starts_with("***")), "{faults:?}");
     assert!(of_copy.iter().any(|fault| fault.contains(&format!("page {page}"))), "{of_copy:?}");
     assert!(of_copy.iter().any(|fault| fault.starts_with("the blocks cannot all be read: ")), "{of_copy:?}");
 }

@@ -3,7 +3,8 @@
 
 mod ingest;
 mod serve;
-mod share;
+pub mod share;
+pub mod sight;
 mod status;
 
 use std::convert::Infallible;
@@ -24,7 +25,8 @@ use klines_system::host_name;
 
 pub use self::ingest::Ingest;
 pub use self::serve::Serve;
-pub use self::share::Share;
+use self::share::Share;
+use self::sight::Sight;
 pub use self::status::status;
 use super::observed::Observed;
 use super::output;
@@ -59,6 +61,16 @@ impl Part {
     #[must_use]
     pub fn spec(&self) -> Option<Spec> {
         if let Self::Ingest(node) = self { Some(node.spec()) } else { None }
+    }
+
+    /// Returns what metrics see.
+    #[must_use]
+    pub fn sight(&self) -> Sight {
+        match self {
+            Self::Alone => Sight::default(),
+            Self::Ingest(node) => node.sight(),
+            Self::Serve(node) => node.sight(),
+        }
     }
 
     /// Returns the epochs that the gateways of a cluster share.
@@ -117,13 +129,6 @@ pub fn load(args: &ClusterLoadArgs) -> anyhow::Result<ExitCode> {
     };
     output::print(&format!("{}: the functions {LIBRARY} {how}\n", server.shown()))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Adapts the configuration of a run: an ingest node has no consumers.
-pub fn of_run(config: &mut Config) {
-    if config.cluster.role == Role::Ingest {
-        config.consumers.clear();
-    }
 }
 
 /// Returns the Redis of the cluster.

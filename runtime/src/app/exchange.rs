@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 pub use self::choices::Choices;
 use self::members::{Links, Repairs};
 use self::opening::Opening;
-use super::cluster::Share;
+use super::cluster::share::Share;
 use super::observed::Observed;
 use super::queues::QueueSizer;
 use klines_store::run::EarlierSymbols;

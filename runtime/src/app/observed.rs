@@ -21,7 +21,7 @@ use klines_store::recorder::Observer;
 use klines_system::clock::LocalClock;
 use klines_wasm::Past;
 
-use super::cluster::Part;
+use super::cluster::sight::Sight;
 
 /// How long symbols that join may take until they are covered, in ms. Until then the state of their feed is that of the others.
 const JOINING: Millis = 30_000;
@@ -51,8 +51,8 @@ pub struct Observed {
     pub store: Option<Observer>,
     /// What its components may read of the past.
     pub past: Past,
-    /// Which part it takes in a cluster.
-    pub cluster: Arc<Part>,
+    /// The node of this process in a cluster, if it is one.
+    pub cluster: Sight,
     categories: Vec<Category>,
     is_ending: AtomicBool,
 }
@@ -183,7 +183,7 @@ impl Observed {
             data_dir,
             store: None,
             past: Past::unknown("this run stores no klines"),
-            cluster: Arc::new(Part::Alone),
+            cluster: Sight::default(),
             categories: config.exchange.categories.clone(),
             is_ending: AtomicBool::new(false),
         }
@@ -195,10 +195,10 @@ impl Observed {
         Self { store, past, ..self }
     }
 
-    /// Returns the same as a part of a cluster. A serve node has no feeds of its own.
+    /// Returns the same as a part of a cluster. A process without feeds of its own has no categories.
     #[must_use]
-    pub fn in_cluster(self, cluster: Arc<Part>) -> Self {
-        let categories = if matches!(*cluster, Part::Serve(_)) { Vec::new() } else { self.categories };
+    pub fn in_cluster(self, cluster: Sight, has_feeds: bool) -> Self {
+        let categories = if has_feeds { self.categories } else { Vec::new() };
         Self { cluster, categories, ..self }
     }
 

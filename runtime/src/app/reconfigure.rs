@@ -16,7 +16,7 @@ use tracing::{info, warn};
 pub use self::consumers::Consumers;
 pub use self::files::Watch;
 use super::exchange::{self, Choices};
-use super::{cluster, ending, output};
+use super::{ending, output};
 use crate::cli::RunArgs;
 
 /// A part of the configuration that can change while a run goes on.
@@ -121,7 +121,7 @@ impl Reconfigurer {
                 // The role needs a restart, and the consumers belong to it.
                 config.consumers.clone_from(&started.consumers);
             }
-            cluster::of_run(&mut config);
+            config.adapt_to_role();
             if taken.has_file() && !config.has_file() {
                 let gone = Diagnostic::error(Place::Default, "klines.toml was read before and is gone");
                 warnings.push(

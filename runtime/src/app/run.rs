@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::cluster::{self, Part};
+use super::cluster::Part;
 use super::ending::{Hangup, wait_for_end};
 use super::exchange::{self, Choices, ExchangeHandle};
 use super::locks::Trust;
@@ -83,7 +83,8 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let reloader = Reloader::new(components.clone(), files, &manager, Trust::of(&config));
     let watch = reloader.watch()?;
     let observed = Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir);
-    let observed = Arc::new(observed.with_store(observer, past).in_cluster(part.clone()));
+    let observed =
+        Arc::new(observed.with_store(observer, past).in_cluster(part.sight(), !matches!(*part, Part::Serve(_))));
     let consumers = Consumers::new(&config, &observed, (&manager, &components, &reloader, publishers));
     let (choices, reconfigurer) = reconfigurer(args, &config, consumers);
     let config_watch = reconfigurer.watch()?;
@@ -93,7 +94,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     service::started();
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = serve(&config, args.duration, &observed, (&choices, symbols, last)) => served,
+            served = serve(&config, args.duration, (&observed, &part), (&choices, symbols, last)) => served,
             end = all_consumers_ended(&manager) => end,
             () = reconfigurer.reload_at_hangup() => Ok(()),
         }
@@ -118,7 +119,7 @@ fn part_in_cluster(config: &mut Config, is_demo: bool) -> anyhow::Result<Arc<Par
         // Its klines are not mixed with stored ones, or with those of a cluster.
         (config.store.enabled, config.cluster.role) = (false, Role::All);
     }
-    cluster::of_run(config);
+    config.adapt_to_role();
     Ok(Arc::new(Part::new(config)?))
 }
 
@@ -182,14 +183,13 @@ fn controls(
 pub(super) async fn serve(
     config: &Config,
     duration: Option<HumanDuration>,
-    observed: &Observed,
+    (observed, part): (&Observed, &Part),
     (choices, earlier, last): (&Choices, EarlierSymbols, BTreeMap<SeriesKey, u64>),
 ) -> anyhow::Result<()> {
-    let part = observed.cluster.clone();
     let feeding = async {
-        match &*part {
+        match part {
             Part::Serve(node) => node.follow(config, duration, observed, last).await,
-            _ => feed(config, duration, observed, (choices, earlier)).await,
+            _ => feed(config, duration, (observed, part), (choices, earlier)).await,
         }
     };
     tokio::select! { biased;
@@ -203,12 +203,12 @@ pub(super) async fn serve(
 async fn feed(
     config: &Config,
     duration: Option<HumanDuration>,
-    observed: &Observed,
+    (observed, part): (&Observed, &Part),
     (choices, earlier): (&Choices, EarlierSymbols),
 ) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
     let consumers = observed.consumers.clone();
-    let share = observed.cluster.join()?;
+    let share = part.join()?;
     let ExchangeHandle { inbox, categories, answers, tracker } =
         exchange::open(config, observed, (choices, &share, earlier), Pace::default(), &cancel)?;
     let pipeline = Pipeline::new(categories, answers, observed.clock, observed.hub.clone(), observed.tallies.clone());
@@ -221,7 +221,7 @@ async fn feed(
     let hangup = if has_terminal() { Hangup::Ends } else { Hangup::IsHandled };
     let reason = wait_for_end(duration, hangup, before_exit).await;
     observed.end();
-    observed.cluster.leave().await;
+    part.leave().await;
     let feeds = observed.feeds.read();
     let was_reached = feeds.iter().any(|feed| feed.connections().is_empty() || feed.counters().opened > 0);
     // The feeds close the inbox, so that the pipeline processes the remaining messages and ends.

@@ -62,8 +62,8 @@ pub struct StoreInfoArgs {
 The copy is complete and consistent: it contains everything that was stored when the command began. To restore it, stop \
 the run and put the copy in the place of klines.db in data_dir.
 
-The pages and checksums of the store are checked before, which takes less time than the copy. A damaged store is copied as it \
-is, and the exit code is 1.
+The pages and checksums of the store are checked before, which takes about as long as the copy. A damaged store is copied as \
+it is, and the exit code is 1.
 
 Exit codes: 0 ok, 1 failed, for example because FILE exists, or the store is damaged, 78 configuration refused.
 

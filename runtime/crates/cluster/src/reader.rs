@@ -12,14 +12,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::redis::aio::PubSubStream;
 use ::redis::{Value, cmd};
 use futures_util::StreamExt as _;
 use klines_domain::kline::{Batch, Kline};
 use klines_domain::series::{SeriesId, SeriesKey};
+use klines_domain::time::LocalMillis;
 use klines_system::backoff::Backoff;
+use klines_system::clock::LocalClock;
 use tokio::runtime::Builder;
 use tracing::{info, warn};
 
@@ -109,10 +111,10 @@ impl Reader {
         settings: Settings,
         epochs: Arc<SharedEpochs>,
         sink: Box<dyn Sink>,
-        wall: impl Fn() -> u64 + Send + 'static,
+        clock: LocalClock,
     ) -> io::Result<Self> {
         let (is_ending, counters) = (Arc::new(AtomicBool::new(false)), Arc::new(Counters::default()));
-        let reading = Reading::new(settings, epochs, sink, counters.clone(), Box::new(wall));
+        let reading = Reading::new(settings, epochs, sink, counters.clone(), clock);
         let (ending, runtime) = (is_ending.clone(), Builder::new_current_thread().enable_all().build()?);
         let thread = std::thread::Builder::new().name("klines-reader".to_owned());
         let thread = Some(thread.spawn(move || runtime.block_on(reading.run(&server, &ending)))?);
@@ -145,9 +147,8 @@ struct Reading {
     epochs: Arc<SharedEpochs>,
     sink: Box<dyn Sink>,
     counters: Arc<Counters>,
-    /// The clock of this machine, in ms since 1970.
-    wall: Box<dyn Fn() -> u64 + Send>,
-    began: Instant,
+    clock: LocalClock,
+    began: LocalMillis,
     replication: Option<Arc<str>>,
     trouble: Option<String>,
 }
@@ -158,7 +159,7 @@ impl Reading {
         epochs: Arc<SharedEpochs>,
         sink: Box<dyn Sink>,
         counters: Arc<Counters>,
-        wall: Box<dyn Fn() -> u64 + Send>,
+        clock: LocalClock,
     ) -> Self {
         let Settings { cluster, partitions, positions, last } = settings;
         let keys = ClusterKeys::new(&cluster);
@@ -171,8 +172,13 @@ impl Reading {
         for (partition, epoch) in positions.epochs() {
             epochs.resume(partition, epoch);
         }
-        let (began, seen) = (Instant::now(), Seen::new(last));
-        Self { keys, channels, positions, seen, epochs, sink, counters, wall, began, replication: None, trouble: None }
+        let (began, seen) = (clock.now(), Seen::new(last));
+        Self { keys, channels, positions, seen, epochs, sink, counters, clock, began, replication: None, trouble: None }
+    }
+
+    /// Returns the time since the reader began.
+    fn now(&self) -> Duration {
+        Duration::from_millis((self.clock.now() - self.began).unsigned_abs())
     }
 
     async fn run(mut self, server: &Server, is_ending: &AtomicBool) {
@@ -194,7 +200,7 @@ impl Reading {
                 tokio::time::sleep(pauses.wait()).await;
             }
         }
-        self.positions.save(true);
+        self.positions.save(self.now(), true);
     }
 
     /// Connects twice: for the streams, and for updates.
@@ -244,8 +250,8 @@ impl Reading {
                 }
             };
             self.take(&answer.map_err(|error| entry::words(&error.to_string()))?);
-            self.positions.save(false);
-            self.seen.forget(self.began.elapsed());
+            self.positions.save(self.now(), false);
+            self.seen.forget(self.now());
         }
         Ok(())
     }
@@ -285,10 +291,11 @@ impl Reading {
     /// Hands on the klines of one entry.
     fn entry(&mut self, partition: Partition, entry: &Entry, klines: Vec<Kline>, is_old: bool) {
         self.counters.entries.fetch_add(1, Ordering::Relaxed);
-        self.counters.lag.store((self.wall)().saturating_sub(entry.id.millis), Ordering::Relaxed);
+        let wall = u64::try_from(self.clock.now().get()).unwrap_or_default();
+        self.counters.lag.store(wall.saturating_sub(entry.id.millis), Ordering::Relaxed);
         self.positions.note(partition, entry.id, entry.epoch);
         self.epochs.begin(partition, entry.epoch);
-        let now = self.began.elapsed();
+        let now = self.now();
         let mut batch = Batch::default();
         for kline in klines {
             let verdict = self.seen.judge(&kline, entry.epoch, now);

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use klines_delivery::trusted_work::TrustedWork;
 use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Subscription};
 use klines_domain::kline::Kline;
 use klines_domain::series::SeriesId;
+use klines_domain::time::LocalMillis;
+use klines_system::clock::LocalClock;
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -30,26 +32,29 @@ pub struct Pending {
     updates: Mutex<Updates>,
     changed: Notify,
     partitions: Partitions,
-    began: Instant,
+    clock: LocalClock,
+    began: LocalMillis,
 }
 
 impl Pending {
     /// Creates an empty outbox of a cluster.
     #[must_use]
     pub fn new(partitions: Partitions) -> Arc<Self> {
+        let clock = LocalClock::start();
         Arc::new(Self {
             outbox: Mutex::default(),
             updates: Mutex::default(),
             changed: Notify::new(),
             partitions,
-            began: Instant::now(),
+            clock,
+            began: clock.now(),
         })
     }
 
     /// Returns the time since this outbox was created, which is the clock of the node.
     #[must_use]
     pub fn now(&self) -> Duration {
-        self.began.elapsed()
+        Duration::from_millis((self.clock.now() - self.began).unsigned_abs())
     }
 
     /// Locks the outbox. The holder must not wait.

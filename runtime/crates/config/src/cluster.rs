@@ -7,11 +7,11 @@ use std::time::Duration;
 use klines_system::protected::Access;
 use redis::{ConnectionAddr, IntoConnectionInfo as _};
 
-use super::authorities;
 use super::loader::{Key, Loader, Section, Sourced};
 use super::native::redis::RedisAddress;
 use super::quantity::HumanDuration;
 use super::value::{Fault, Scalar, choice};
+use super::{Config, authorities};
 
 const ROLE: Key = Key::new("role").variable("CLUSTER_ROLE");
 const NAME: Key = Key::new("name").variable("CLUSTER_NAME");
@@ -79,6 +79,15 @@ impl Role {
             Self::All => "all",
             Self::Ingest => "ingest",
             Self::Serve => "serve",
+        }
+    }
+}
+
+impl Config {
+    /// Adapts the configuration to the role in a run: an ingest node has no consumers.
+    pub fn adapt_to_role(&mut self) {
+        if self.cluster.role == Role::Ingest {
+            self.consumers.clear();
         }
     }
 }

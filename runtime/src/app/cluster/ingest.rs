@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::share::Share;
+use super::sight::Sight;
 use crate::app::observed::Observed;
 
 /// How often it is checked whether first windows are right.
@@ -36,13 +37,13 @@ pub struct Ingest {
     server: Server,
     settings: Settings,
     pending: Arc<Pending>,
-    node: OnceLock<Arc<Node>>,
+    sight: Sight,
 }
 
 impl Ingest {
     pub(super) fn new(server: Server, settings: Settings) -> Self {
         let pending = Pending::new(settings.partitions);
-        Self { server, settings, pending, node: OnceLock::new() }
+        Self { server, settings, pending, sight: Sight::default() }
     }
 
     /// Returns the consumer that hands klines to the node.
@@ -66,15 +67,14 @@ impl Ingest {
         let node = Node::start(self.server.clone(), self.settings.clone(), self.pending.clone());
         let node = Arc::new(node.context("starting the thread of the cluster")?);
         let share = Share::of(self.settings.partitions, node.watched());
-        // It joins once.
-        let _ = self.node.set(node);
+        self.sight.show(node);
         Ok(share)
     }
 
-    /// Returns the node, once it has joined.
+    /// Returns what metrics see.
     #[must_use]
-    pub fn node(&self) -> Option<Arc<Node>> {
-        self.node.get().cloned()
+    pub fn sight(&self) -> Sight {
+        self.sight.clone()
     }
 
     /// Reports the partitions whose first windows are right; never ends.
@@ -84,7 +84,7 @@ impl Ingest {
         let (mut since, mut was_over) = (BTreeMap::<Partition, Instant>::new(), false);
         loop {
             checks.tick().await;
-            let Some(node) = self.node() else { continue };
+            let Some(node) = self.sight.node() else { continue };
             let held = node.seen().partitions;
             since.retain(|known, _| held.iter().any(|(partition, ..)| partition == known));
             // At one look, a symbol may be covered while its first windows are not wanted yet.
@@ -105,7 +105,7 @@ impl Ingest {
 
     /// Lets others take over, for a while, and returns then.
     pub async fn leave(&self) {
-        let Some(node) = self.node() else { return };
+        let Some(node) = self.sight.node() else { return };
         if !node.seen().connected {
             return;
         }
@@ -117,7 +117,7 @@ impl Ingest {
 
     /// Ends the thread of the node. Blocks for a moment.
     pub fn end(&self) {
-        if let Some(node) = self.node.get() {
+        if let Some(node) = self.sight.node() {
             node.stop();
         }
     }

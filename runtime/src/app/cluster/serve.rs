@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use klines_cluster::epochs::SharedEpochs;
 use klines_cluster::node::{Node, Settings};
-use klines_cluster::reader::{self, Counters, Reader, Sink};
+use klines_cluster::reader::{self, Reader, Sink};
 use klines_cluster::server::Server;
 use klines_cluster::writer::Pending;
 use klines_config::Config;
@@ -23,6 +23,7 @@ use klines_domain::symbol::{Category, Symbol};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
+use super::sight::Sight;
 use crate::app::ending::{Hangup, wait_for_end};
 use crate::app::observed::Observed;
 use crate::app::queues::QueueSizer;
@@ -46,21 +47,14 @@ pub struct Serve {
     server: Server,
     settings: Settings,
     epochs: Arc<SharedEpochs>,
-    running: OnceLock<Running>,
-}
-
-/// What runs once it has joined.
-#[derive(Debug)]
-struct Running {
-    node: Arc<Node>,
-    counters: Arc<Counters>,
+    sight: Sight,
     is_connected: Arc<AtomicBool>,
 }
 
 impl Serve {
     pub(super) fn new(server: Server, settings: Settings) -> Self {
         let epochs = Arc::new(SharedEpochs::new(settings.partitions));
-        Self { server, settings, epochs, running: OnceLock::new() }
+        Self { server, settings, epochs, sight: Sight::default(), is_connected: Arc::default() }
     }
 
     /// Returns the epochs of the cluster.
@@ -102,34 +96,25 @@ impl Serve {
         let pending = Pending::new(self.settings.partitions);
         let node = Node::start(self.server.clone(), self.settings.clone(), pending);
         let node = Arc::new(node.context("starting the thread of the cluster")?);
-        let is_connected = Arc::new(AtomicBool::new(false));
-        let sink = HubSink::new(config, observed, is_connected.clone());
+        let sink = HubSink::new(config, observed, self.is_connected.clone());
         let settings = reader::Settings {
             cluster: self.settings.cluster.clone(),
             partitions: self.settings.partitions,
             positions: config.data_dir.join(POSITIONS),
             last,
         };
-        let clock = observed.clock;
-        let wall = move || u64::try_from(clock.now().get()).unwrap_or_default();
-        let reader = Reader::start(self.server.clone(), settings, self.epochs.clone(), Box::new(sink), wall);
+        let (epochs, clock) = (self.epochs.clone(), observed.clock);
+        let reader = Reader::start(self.server.clone(), settings, epochs, Box::new(sink), clock);
         let reader = reader.context("starting the thread that reads the cluster")?;
-        let running = Running { node, counters: reader.counters(), is_connected };
-        // It joins once.
-        let _ = self.running.set(running);
+        self.sight.show(node);
+        self.sight.show_counters(reader.counters());
         Ok(reader)
     }
 
-    /// Returns the node, once it has joined.
+    /// Returns what metrics see.
     #[must_use]
-    pub fn node(&self) -> Option<Arc<Node>> {
-        self.running.get().map(|running| running.node.clone())
-    }
-
-    /// Returns what the reader has counted, once it has begun.
-    #[must_use]
-    pub fn counters(&self) -> Option<Arc<Counters>> {
-        self.running.get().map(|running| running.counters.clone())
+    pub fn sight(&self) -> Sight {
+        self.sight.clone()
     }
 
     /// Reports to clients whether klines arrive; never ends.
@@ -141,8 +126,8 @@ impl Serve {
             if observed.is_ending() {
                 std::future::pending::<()>().await;
             }
-            let Some(Running { node, is_connected, .. }) = self.running.get() else { continue };
-            let state = if !is_connected.load(Ordering::Relaxed) {
+            let Some(node) = self.sight.node() else { continue };
+            let state = if !self.is_connected.load(Ordering::Relaxed) {
                 FeedState::Down
             } else if !node.seen().member || node.seen().view.ingest().next().is_none() {
                 // This node may not take part, or nobody writes.
@@ -158,8 +143,8 @@ impl Serve {
 
     /// Leaves the cluster. Blocks for a moment.
     pub fn end(&self) {
-        if let Some(running) = self.running.get() {
-            running.node.stop();
+        if let Some(node) = self.sight.node() {
+            node.stop();
         }
     }
 }

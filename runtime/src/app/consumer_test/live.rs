@@ -25,6 +25,7 @@ use url::Url;
 
 use super::market;
 use super::summary::Summary;
+use crate::app::cluster::Part;
 use crate::app::exchange::{self, Choices};
 use crate::app::observed::Observed;
 use crate::app::{output, run as live, wiring};
@@ -112,7 +113,7 @@ fn run_case(
     let length = args.duration.unwrap_or(HumanDuration(DEFAULT_DURATION));
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = live::serve(config, Some(length), &observed, (&choices, EarlierSymbols::new(), BTreeMap::new())) => served,
+            served = live::serve(config, Some(length), (&observed, &Part::Alone), (&choices, EarlierSymbols::new(), BTreeMap::new())) => served,
             _ = live::all_consumers_ended(&manager) => Ok(()),
         }
     });

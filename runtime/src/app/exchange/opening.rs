@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::members::{Links, Members, Repairs};
-use crate::app::cluster::Share;
+use crate::app::cluster::share::Share;
 
 /// Everything that opening a category needs.
 pub(super) struct Opening {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::app::cluster::Share;
+use crate::app::cluster::share::Share;
 use crate::app::wiring;
 
 const PACE: Pace =

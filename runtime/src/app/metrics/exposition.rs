@@ -17,7 +17,6 @@ use prometheus_client::registry::Registry;
 
 use self::family::{Exposition, Unit};
 use super::process;
-use crate::app::cluster::Part;
 use crate::app::observed::Observed;
 
 /// Renders the current values of all metrics.
@@ -40,16 +39,10 @@ impl Collector for RunCollector {
         if let Some(observer) = &self.0.store {
             store::write(&mut exposition, observer.counters())?;
         }
-        match &*self.0.cluster {
-            Part::Alone => {}
-            Part::Ingest(ingest) => {
-                ingest.node().iter().try_for_each(|node| cluster::node(&mut exposition, node, true))?;
-            }
-            Part::Serve(serve) => {
-                serve.node().iter().try_for_each(|node| cluster::node(&mut exposition, node, false))?;
-                serve.counters().iter().try_for_each(|counters| cluster::reader(&mut exposition, counters))?;
-            }
-        }
+        let (node, counters) = (self.0.cluster.node(), self.0.cluster.counters());
+        // A node that reads does not write.
+        node.iter().try_for_each(|node| cluster::node(&mut exposition, node, counters.is_none()))?;
+        counters.iter().try_for_each(|counters| cluster::reader(&mut exposition, counters))?;
         process_metrics(&mut exposition, &self.0)
     }
 }

@@ -1,6 +1,9 @@
 //! Nodes that end, and a Redis that does.
 
+use std::collections::BTreeSet;
+
 use super::{Cluster, more};
+use crate::metrics;
 
 /// Klines of three symbols in two intervals for about four seconds.
 const SOME: usize = 18;
@@ -97,6 +100,25 @@ async fn the_status_says_what_is_wrong() {
     let unreachable = status("cluster status");
     assert_eq!(unreachable.code(), Some(1));
     assert!(unreachable.said.err.contains("reading the cluster `main` on 127.0.0.1:"), "{}", unreachable.said.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_of_a_cluster_is_documented_and_every_documented_one_exists() {
+    let mut cluster = Cluster::start(87).await;
+    let listen = [("METRICS_LISTEN", "127.0.0.1:0")];
+    let one = cluster.node_with("one", "ingest", &listen);
+    let serve = cluster.node_with("serve", "serve", &listen);
+    more(&serve, SOME);
+    let pages = [&one, &serve].map(|run| metrics::page(metrics::served(run, "serving metrics")));
+    let shown: BTreeSet<String> =
+        pages.iter().flat_map(metrics::shown).filter(|name| metrics::is_of_cluster(name)).collect();
+    let documented = metrics::documented().into_iter().filter(|name| metrics::is_of_cluster(name)).collect();
+    assert_eq!(shown, documented);
+    assert!(pages[0].value("klines_cluster_members", &[]) > 0.0);
+    assert!(pages[0].value("klines_cluster_written_klines_total", &[("outcome", "published")]) > 0.0);
+    assert!(pages[1].value("klines_cluster_read_klines_total", &[("outcome", "new")]) >= SOME as f64);
+    serve.stop().success();
+    one.kill();
 }
 
 /// The users of docs/cluster.md, with the rights that the page gives them.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use klines_system::private;
 use serde_json::{Value, json};
@@ -37,7 +37,8 @@ pub struct Positions {
     now: ByPartition,
     /// Those of the last seconds, oldest first.
     before: VecDeque<ByPartition>,
-    written: Instant,
+    /// When the file was written last, on the clock of the reader.
+    written: Duration,
     is_failing: bool,
 }
 
@@ -60,7 +61,7 @@ impl PositionsError {
 
 impl Positions {
     fn new(path: PathBuf, cluster: String, now: ByPartition) -> Self {
-        Self { path, cluster, before: VecDeque::from([now.clone()]), now, written: Instant::now(), is_failing: false }
+        Self { path, cluster, before: VecDeque::from([now.clone()]), now, written: Duration::ZERO, is_failing: false }
     }
 
     /// Reads a file; if there is none, the positions are at the beginning.
@@ -98,11 +99,11 @@ impl Positions {
     }
 
     /// Writes the file if that is due. At the end, everything that was handed on is stored.
-    pub(super) fn save(&mut self, is_end: bool) {
-        if !is_end && self.written.elapsed() < EVERY {
+    pub(super) fn save(&mut self, now: Duration, is_end: bool) {
+        if !is_end && now < self.written + EVERY {
             return;
         }
-        self.written = Instant::now();
+        self.written = now;
         self.before.push_back(self.now.clone());
         if self.before.len() > AGE {
             self.before.pop_front();
@@ -169,7 +170,7 @@ mod tests {
         assert_eq!(positions.of(partition), BEGIN);
         let id = StreamId { millis: 500_000, number: 3 };
         positions.note(partition, id, 9);
-        positions.save(true);
+        positions.save(Duration::ZERO, true);
         let again = Positions::read(path.clone(), &name("main")).unwrap();
         assert_eq!((again.of(partition), again.epochs().collect::<Vec<_>>()), (id, vec![(partition, 9)]));
         let error = Positions::read(path.clone(), &name("other")).unwrap_err();
@@ -187,8 +188,7 @@ mod tests {
         let mut positions = Positions::read(path.clone(), &name("main")).unwrap();
         for millis in 1..=30 {
             positions.note(partition, StreamId { millis, number: 0 }, 1);
-            positions.written = Instant::now().checked_sub(EVERY).unwrap();
-            positions.save(false);
+            positions.save(EVERY * u32::try_from(millis).unwrap(), false);
         }
         let kept = Positions::read(path, &name("main")).unwrap().of(partition).millis;
         assert_eq!(kept, 31 - AGE as u64);

@@ -111,7 +111,7 @@ fn assert_whole(klines: &[Received]) {
     }
 }
 
-/// Waits until a serve node has handed on so many more klines.
+/// Waits until a serve node has handed on this number of further klines.
 fn more(serve: &Running, klines: usize) {
     let before = serve.said().out.lines().count();
     serve.until("more klines", |said| said.out.lines().count() >= before + klines);

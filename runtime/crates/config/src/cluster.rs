@@ -1,24 +1,21 @@
 //! `[cluster]`: which part this process takes in a cluster on Redis. Without it, one process does everything.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use klines_system::protected::Access;
-use redis::{ConnectionAddr, IntoConnectionInfo as _};
+use ::redis::{ConnectionAddr, IntoConnectionInfo as _};
 
+use super::Config;
 use super::loader::{Key, Loader, Section, Sourced};
-use super::native::redis::RedisAddress;
+use super::native::redis::{self, RedisAddress};
 use super::quantity::HumanDuration;
 use super::value::{Fault, Scalar, choice};
-use super::{Config, authorities};
 
 const ROLE: Key = Key::new("role").variable("CLUSTER_ROLE");
 const NAME: Key = Key::new("name").variable("CLUSTER_NAME");
 const NODE: Key = Key::new("node").variable("CLUSTER_NODE");
 const REDIS_URL: Key = Key::new("redis_url").variable("CLUSTER_REDIS_URL");
 const SENTINELS: Key = Key::new("sentinels").variable("CLUSTER_SENTINELS");
-const CA_FILE: Key = Key::new("ca_file");
 const PARTITIONS: Key = Key::new("partitions");
 const REPLICAS: Key = Key::new("replicas");
 const RETAIN: Key = Key::new("retain");
@@ -103,7 +100,8 @@ impl Cluster {
         let node: Option<Sourced<Name>> = loader.read_optional(section, NODE);
         let redis_url: Option<Sourced<RedisAddress>> = loader.read_optional(section, REDIS_URL);
         let sentinels = loader.read(section, SENTINELS, Vec::<RedisAddress>::new());
-        let authorities = authorities_of(loader, section, redis_url.as_ref());
+        redis::protect_socket(loader, redis_url.as_ref(), "cluster.redis_url");
+        let authorities = redis::authorities(loader, section, redis_url.as_ref(), REDIS_URL.name);
         let partitions = loader.read(section, PARTITIONS, DEFAULT_PARTITIONS);
         let replicas = loader.read(section, REPLICAS, DEFAULT_REPLICAS);
         let retain = loader.read(section, RETAIN, DEFAULT_RETAIN);
@@ -159,25 +157,6 @@ fn check_address(
         let diagnostic = url.error("Sentinels name the master by host and port, and this is a socket");
         loader.report.push(diagnostic.expected("redis://NAME, where NAME is the name that the Sentinels watch"));
     }
-}
-
-/// Reads the certificates, if a file of them is named, and protects the socket of Redis.
-fn authorities_of(
-    loader: &mut Loader<'_>,
-    section: &mut Section<'_>,
-    url: Option<&Sourced<RedisAddress>>,
-) -> Option<Vec<u8>> {
-    let info = url.and_then(|url| url.value.0.expose().into_connection_info().ok());
-    if let Some(ConnectionAddr::Unix(path)) = info.as_ref().map(|info| info.addr()) {
-        loader.protect_file(path, "the socket of Redis (`cluster.redis_url`)", Access::Write);
-    }
-    let file: Sourced<PathBuf> = loader.read_optional(section, CA_FILE)?;
-    if url.is_some_and(|url| !url.value.0.expose().starts_with("rediss:")) {
-        let diagnostic = file.error("`ca_file` is for addresses that begin with rediss://");
-        loader.report.push(diagnostic.expected("redis_url = \"rediss://...\", or no ca_file"));
-        return None;
-    }
-    authorities::read(loader, &file)
 }
 
 impl Scalar for Role {

@@ -137,7 +137,7 @@ pub fn backup(path: &Path, copy: &Path) -> Result<Vec<String>, StoreError> {
     }
     let connection = file::open_to_read(path)?;
     let faults = quick::faults(&connection).map_err(|error| error.on(path, "a block"))?;
-    let content = if faults.is_empty() { Content::Anew } else { Content::Pages };
+    let content = if faults.is_empty() { Content::Rebuilt } else { Content::Pages };
     // A run that continues the copy knows nothing of what was published after it, and begins another epoch.
     file::copy(&connection, copy, (content, run::CRASHED))?;
     Ok(faults)

@@ -194,7 +194,7 @@ fn immutable(path: &Path) -> PathBuf {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     /// The klines, without the pages that are free.
-    Anew,
+    Rebuilt,
     /// Every page as it is, whatever is wrong with it.
     Pages,
 }
@@ -217,7 +217,7 @@ pub(crate) fn copy(connection: &Connection, copy: &Path, (content, change): (Con
         other => other,
     };
     let written = match content {
-        Content::Anew => connection.execute("VACUUM INTO ?1", [name]).map(drop),
+        Content::Rebuilt => connection.execute("VACUUM INTO ?1", [name]).map(drop),
         Content::Pages => copy_pages(connection, &unfinished),
     };
     let copied = written.map_err(of).and_then(|()| {

@@ -59,7 +59,7 @@ pub fn copy_of(path: &Path, schema: u64) -> PathBuf {
 pub fn upgrade(path: &Path, connection: &mut Connection, from: u64) -> Result<(), StoreError> {
     let copy = copy_of(path, from);
     if !copy.exists() {
-        file::copy(connection, &copy, (Content::Anew, ""))?;
+        file::copy(connection, &copy, (Content::Rebuilt, ""))?;
     }
     let of = |error: rusqlite::Error| StoreError::of(path, &error);
     let transaction = connection.transaction().map_err(of)?;

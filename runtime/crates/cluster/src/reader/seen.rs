@@ -15,9 +15,9 @@ const MOST: usize = 1 << 20;
 /// What a kline is for a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It was not handed on before; so many sequences before it are missing.
+    /// It was not handed on before.
     New {
-        /// The number of missing sequences.
+        /// The number of sequences that are missing before it.
         missing: u64,
     },
     /// It was handed on before.

@@ -79,8 +79,8 @@ impl Redis {
     pub(crate) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>, enabled: &[String]) -> Self {
         let url: Option<Sourced<RedisAddress>> = loader.read_optional(section, URL);
         require(loader, section, enabled, URL, "an address such as redis://localhost:6379/0");
-        protect_socket(loader, url.as_ref());
-        let authorities = authorities(loader, section, url.as_ref());
+        protect_socket(loader, url.as_ref(), "redis.url");
+        let authorities = authorities(loader, section, url.as_ref(), URL.name);
         let channel = loader.read(section, CHANNEL, Text("klines".to_owned())).value.0;
         let publish = loader.read(section, PUBLISH, true);
         let partial = loader.read(section, PARTIAL, false);
@@ -119,26 +119,27 @@ impl Redis {
     }
 }
 
-/// Reads the certificates, if a file of them is named.
-fn authorities(
+/// Reads the certificates, if a file of them is named. `key` is that of the address.
+pub(crate) fn authorities(
     loader: &mut Loader<'_>,
     section: &mut Section<'_>,
     url: Option<&Sourced<RedisAddress>>,
+    key: &str,
 ) -> Option<Vec<u8>> {
     let file: Sourced<PathBuf> = loader.read_optional(section, CA_FILE)?;
     if url.is_some_and(|url| !url.value.0.expose().starts_with("rediss:")) {
         let diagnostic = file.error("`ca_file` is for addresses that begin with rediss://");
-        loader.report.push(diagnostic.expected("url = \"rediss://...\", or no ca_file"));
+        loader.report.push(diagnostic.expected(format!("{key} = \"rediss://...\", or no ca_file")));
         return None;
     }
     authorities::read(loader, &file)
 }
 
 /// Protects the Unix socket of Redis. A process that could replace it would get every kline, and the password.
-fn protect_socket(loader: &mut Loader<'_>, url: Option<&Sourced<RedisAddress>>) {
+pub(crate) fn protect_socket(loader: &mut Loader<'_>, url: Option<&Sourced<RedisAddress>>, key: &str) {
     let info = url.and_then(|url| url.value.0.expose().into_connection_info().ok());
     if let Some(ConnectionAddr::Unix(path)) = info.as_ref().map(|info| info.addr()) {
-        loader.protect_file(path, "the socket of Redis (`redis.url`)", Access::Write);
+        loader.protect_file(path, &format!("the socket of Redis (`{key}`)"), Access::Write);
     }
 }
 

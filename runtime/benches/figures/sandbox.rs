@@ -101,6 +101,7 @@ fn spec(name: &str, blueprint: Box<dyn Blueprint>) -> Spec {
         queue: 4_096,
         grouping: Grouping::UpTo(64),
         on_error: OnError::default(),
+        hub: None,
     }
 }
 

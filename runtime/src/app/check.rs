@@ -19,7 +19,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = klines_config::examine(args.flags.sources());
     let components = wiring::compiling::for_a_check(&config)?;
     let (catalog, past) = (wiring::catalog(&config), past::of_run(&config));
-    let reads = wiring::Reads { values: None, past: &past, taps: None, epochs: None };
+    let reads = wiring::Reads::of(&past);
     report.merge(match wiring::prepare(&config, &catalog, &components, wiring::Awaited::All, reads)? {
         Ok(prepared) => prepared.warnings,
         Err(problems) => problems,

@@ -1,11 +1,13 @@
 //! This process in a cluster: an ingest node, which watches its share of the symbols and writes their klines to Redis, or a
 //! serve node, which reads klines from Redis and hands them to its consumers.
 
+pub mod groups;
 mod ingest;
 mod serve;
 pub mod share;
 pub mod sight;
 mod status;
+mod wanted;
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -19,10 +21,13 @@ use klines_cluster::partition::Partitions;
 use klines_cluster::server::Server;
 use klines_config::Config;
 use klines_config::cluster::{Cluster, Role};
+use klines_delivery::catalog::Catalog;
 use klines_delivery::epochs::Epochs;
+use klines_delivery::hub::Hub;
 use klines_delivery::manager::Spec;
 use klines_system::host_name;
 
+use self::groups::Groups;
 pub use self::ingest::Ingest;
 pub use self::serve::Serve;
 use self::share::Share;
@@ -77,6 +82,12 @@ impl Part {
     #[must_use]
     pub fn epochs(&self) -> Option<Arc<dyn Epochs>> {
         if let Self::Serve(node) = self { Some(node.epochs()) } else { None }
+    }
+
+    /// Returns what lets consumers work for groups; `None` if each gets every kline.
+    #[must_use]
+    pub fn groups(&self, config: &Config, catalog: &Arc<Catalog>, hub: &Arc<Hub>) -> Option<Groups> {
+        if let Self::Serve(node) = self { Some(node.groups(config, catalog, hub)) } else { None }
     }
 
     /// Joins the cluster, if this is an ingest node. Returns the symbols that this process watches.

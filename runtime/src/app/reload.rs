@@ -20,6 +20,7 @@ use klines_wasm::component::Component;
 use klines_wasm::component_loader::{ComponentFile, Components, Links, read};
 use tracing::{info, warn};
 
+use super::cluster::groups;
 use super::locks::{LockState, NotAccepted, Trust};
 use super::wiring::FromFile;
 
@@ -221,7 +222,7 @@ impl Watched {
             let at = if problem.path.is_empty() { "settings" } else { &problem.path };
             return Err(format!("the new version refuses its settings: {at}: {}", problem.message));
         }
-        let order = Order::Reload(Box::new(blueprint.clone()));
+        let order = Order::Reload(groups::renewed(blueprint.clone(), self.file.group.as_ref()));
         self.commander.order(order).map_err(|error| error.to_string())?;
         self.file.blueprint = blueprint;
         Ok(())

@@ -162,7 +162,7 @@ fn into_consumers(config: &Config, replay: Replay, args: &ReplayArgs, bar: &Bar)
     let components = wiring::compiling::kept(config, wiring::compiling::log_notice)?;
     let catalog = wiring::catalog(config);
     let past = past::of_replay();
-    let reads = wiring::Reads { values: sink.as_ref(), past: &past, taps: None, epochs: None };
+    let reads = wiring::Reads { values: sink.as_ref(), ..wiring::Reads::of(&past) };
     let prepared = wiring::prepare(config, &catalog, &components, wiring::Awaited::All, reads)?.map_err(Refused)?;
     output::report(&prepared.warnings);
     components.remove_unused_code();

@@ -57,8 +57,9 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let catalog = wiring::catalog(&config);
     let components = wiring::compiling::kept(&config, wiring::compiling::log_notice)?;
     let (past, taps) = (past::of_run(&config), Taps::default());
-    let epochs = part.epochs();
-    let reads = wiring::Reads { values: None, past: &past, taps: Some(&taps), epochs: epochs.as_ref() };
+    let (epochs, hub) = (part.epochs(), Arc::new(Hub::new().with_taps(taps.clone())));
+    let groups = part.groups(&config, &catalog, &hub);
+    let reads = wiring::Reads::of(&past).in_run(&taps, epochs.as_ref(), groups.as_ref());
     let prepared = wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted, reads)?;
     let wiring::Prepared { mut specs, files, relay, publishers, data_dir, earlier, mut warnings } =
         prepared.map_err(Refused)?;
@@ -74,7 +75,6 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     // Declared before its users, so that it is dropped after them.
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
-    let hub = Arc::new(Hub::new().with_taps(taps));
     // Before the consumers, so that there is a store when the WebSocket server begins to serve.
     let Begun { observer, recorder, missed, symbols, last } =
         recording::begin(&config, &hub, &earlier, runtime.handle());
@@ -85,7 +85,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let observed = Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir);
     let observed =
         Arc::new(observed.with_store(observer, past).in_cluster(part.sight(), !matches!(*part, Part::Serve(_))));
-    let consumers = Consumers::new(&config, &observed, (&manager, &components, &reloader, publishers));
+    let consumers = Consumers::new(&config, &observed, (&manager, &components, &reloader, publishers), groups);
     let (choices, reconfigurer) = reconfigurer(args, &config, consumers);
     let config_watch = reconfigurer.watch()?;
     let controls = controls(&manager, &observed, reloader, &reconfigurer);

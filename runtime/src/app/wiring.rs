@@ -39,6 +39,7 @@ use klines_wasm::component_loader::Components;
 pub use self::sandboxed::FromFile;
 use self::sandboxed::Shared;
 use self::validation::PendingValidation;
+use super::cluster::groups::{Groups, grouped};
 use super::locks::{LockState, NotAccepted, Trust};
 use super::output;
 use crate::cli::EXIT_FAILED;
@@ -91,6 +92,22 @@ pub struct Reads<'a> {
     pub taps: Option<&'a Taps>,
     /// The epochs that the WebSocket server shares with others; `None` if it has its own.
     pub epochs: Option<&'a Arc<dyn Epochs>>,
+    /// What lets them work for groups; `None` if each gets every kline.
+    pub groups: Option<&'a Groups>,
+}
+
+impl<'a> Reads<'a> {
+    /// Returns what consumers read that are in no run of several parts: the past alone.
+    #[must_use]
+    pub const fn of(past: &'a Past) -> Self {
+        Self { values: None, past, taps: None, epochs: None, groups: None }
+    }
+
+    /// Adds what there is in a live run.
+    #[must_use]
+    pub const fn in_run(self, taps: &'a Taps, epochs: Option<&'a Arc<dyn Epochs>>, groups: Option<&'a Groups>) -> Self {
+        Self { taps: Some(taps), epochs, groups, ..self }
+    }
 }
 
 /// Prepares every enabled consumer and lets it validate its settings, all components at the same time. Components that
@@ -104,14 +121,15 @@ pub fn prepare(
     catalog: &Arc<Catalog>,
     components: &Components,
     awaited: Awaited,
-    Reads { values, past, taps, epochs }: Reads<'_>,
+    Reads { values, past, taps, epochs, groups }: Reads<'_>,
 ) -> anyhow::Result<Result<Prepared, Report>> {
     let relay = relay(config, taps);
     let publishers = relay.as_ref().map(Relay::publishers);
     let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
     let earlier = EarlierSlot::default();
     let publishing = publishers.as_ref();
-    let shared = Shared { publishers: publishing, values, past, data_dir: &data_dir, earlier: &earlier, epochs };
+    let shared =
+        Shared { publishers: publishing, values, past, data_dir: &data_dir, earlier: &earlier, epochs, groups };
     let prepared = prepare_consumers(config, catalog, components, awaited, shared)?;
     let all = |Consumers { specs, files, warnings }| Prepared {
         specs,
@@ -133,11 +151,11 @@ pub fn prepare_further(
     config: &Config,
     catalog: &Arc<Catalog>,
     components: &Components,
-    (publishers, past): (Option<&Publishers>, &Past),
+    (publishers, past, groups): (Option<&Publishers>, &Past, Option<&Groups>),
     data_dir: &DataDir,
 ) -> anyhow::Result<Result<Consumers, Report>> {
     let earlier = &EarlierSlot::default();
-    let shared = Shared { publishers, values: None, past, data_dir, earlier, epochs: None };
+    let shared = Shared { publishers, values: None, past, data_dir, earlier, epochs: None, groups };
     prepare_consumers(config, catalog, components, Awaited::All, shared)
 }
 
@@ -152,6 +170,7 @@ fn prepare_consumers(
     let unpublished = Shared { publishers: None, values: None, ..shared };
     let locks = Trust::of(config).read();
     for consumer in &config.consumers {
+        let group = shared.groups.and_then(|groups| groups.join(consumer));
         let component = match &consumer.component {
             Source::Native(native) => {
                 if let Some((mut blueprint, grouping)) = native::blueprint(*native, consumer, config, catalog, shared)?
@@ -163,11 +182,11 @@ fn prepare_consumers(
                 continue;
             }
             Source::Shipped(shipped) => {
-                let blueprint = sandboxed::shipped(*shipped, consumer, config, components, unpublished);
-                blueprint.map_err(NotAccepted::Component)
+                sandboxed::shipped(*shipped, consumer, config, components, unpublished).map_err(NotAccepted::Component)
             }
             Source::File(path) => {
-                sandboxed::from_file(path, consumer, config, (components, &locks), shared).map(|file| {
+                sandboxed::from_file(path, consumer, config, (components, &locks), shared).map(|mut file| {
+                    file.group = group.as_ref().map(Arc::downgrade);
                     report.merge(unlocked(config, &file));
                     let blueprint = file.blueprint.clone();
                     files.push(file);
@@ -178,7 +197,8 @@ fn prepare_consumers(
         match component {
             Ok(blueprint) => {
                 report.merge(grants::report(config, consumer, &blueprint));
-                prepared.push(PreparedConsumer::Validating(Box::new(PendingValidation::new(consumer, blueprint))));
+                let pending = PendingValidation::new(consumer, blueprint, group);
+                prepared.push(PreparedConsumer::Validating(Box::new(pending)));
             }
             Err(error) => {
                 let (name, message) = (&consumer.name, error.to_string());
@@ -188,9 +208,9 @@ fn prepare_consumers(
     }
     let until = Instant::now() + VALIDATION;
     let mut validated = |pending: PendingValidation<'_>| {
-        let consumer = pending.consumer;
+        let (consumer, group) = (pending.consumer, pending.group.clone());
         let blueprint = pending.finish(config, (awaited, until), &mut report);
-        spec(consumer, blueprint, Grouping::UpTo(BATCH))
+        grouped(spec(consumer, blueprint, Grouping::UpTo(BATCH)), group.as_ref())
     };
     let specs = prepared.into_iter().map(|consumer| match consumer {
         PreparedConsumer::Ready(spec) => spec,
@@ -378,5 +398,6 @@ pub fn spec(consumer: &Consumer, blueprint: Box<dyn Blueprint>, grouping: Groupi
             Configured::Skip => OnError::Skip,
             Configured::Stop => OnError::Stop,
         },
+        hub: None,
     }
 }

@@ -5,6 +5,7 @@
 
 mod failures;
 mod gateways;
+mod groups;
 
 use std::collections::BTreeMap;
 
@@ -46,7 +47,12 @@ impl Cluster {
     }
 
     fn node_with(&mut self, name: &str, role: &str, variables: &[(&str, &str)]) -> Running {
-        let toml = self.toml();
+        self.node_of(name, role, variables, "")
+    }
+
+    /// Starts a node with further sections of its configuration.
+    fn node_of(&mut self, name: &str, role: &str, variables: &[(&str, &str)], sections: &str) -> Running {
+        let toml = self.toml() + sections;
         let home = self.folders.entry(name.to_owned()).or_insert_with(|| folder(&[("klines.toml", &toml)]));
         let run = klines(home.path(), "run").at(&self.sim).with("LOG_FORMAT", "json");
         let run = run.with("BYBIT_SYMBOLS", &DEMO.join(",")).with("KLINE_INTERVALS", INTERVALS);

@@ -68,7 +68,7 @@ impl Consumer for Recorder {
 fn spec(name: &str, blueprint: impl Blueprint, grouping: Grouping, allowed: Subscription) -> Spec {
     let (name, blueprint) = (name.to_owned(), Box::new(blueprint));
     // The smallest queue that can be configured: two boundaries still have to fit.
-    Spec { name, blueprint, allowed, queue: 1, grouping, on_error: OnError::default() }
+    Spec { name, blueprint, allowed, queue: 1, grouping, on_error: OnError::default(), hub: None }
 }
 
 /// Returns the component that records every kline in its state, and logs at the end how many came, came twice and are

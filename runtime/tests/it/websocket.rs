@@ -91,6 +91,7 @@ impl Served {
             queue: 100_000,
             grouping: Grouping::Boundary,
             on_error: OnError::default(),
+            hub: None,
         };
         let relay = Relay::new(2);
         let emitters = ["mine", "other"].map(|name| (name, relay.emitter(name, 32)));

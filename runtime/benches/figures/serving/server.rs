@@ -106,6 +106,7 @@ fn ours(is_encrypted: bool) {
         queue: 4_096,
         grouping: Grouping::Boundary,
         on_error: OnError::default(),
+        hub: None,
     };
     let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(folder.path())).unwrap();
     manager.started(Duration::from_secs(10)).pop().unwrap().result.unwrap();

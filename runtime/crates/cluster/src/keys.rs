@@ -62,6 +62,12 @@ pub struct PartitionKeys {
 }
 
 impl PartitionKeys {
+    /// Returns the hash that has the state of the consumer of a group.
+    #[must_use]
+    pub fn state(&self, group: &Name) -> String {
+        format!("{}:state:{group}", self.base)
+    }
+
     /// Returns the hash that has the versions of the klines of a bucket.
     #[must_use]
     pub fn bucket(&self, bucket: Bucket) -> String {
@@ -81,6 +87,7 @@ mod tests {
         assert_eq!((keys.members.as_str(), keys.leases.as_str()), ("{klines:main}:members", "{klines:main}:leases"));
         let of = keys.partition(Partitions::default().get(7).unwrap());
         assert_eq!((of.stream.as_str(), of.groups.as_str()), ("{klines:main:7}:stream", "{klines:main:7}:groups"));
+        assert_eq!(of.state(&Name::new("rsi").unwrap()), "{klines:main:7}:state:rsi");
         assert_eq!(of.bucket(Bucket { class: Class::Short, number: 42 }), "{klines:main:7}:short:42");
     }
 }

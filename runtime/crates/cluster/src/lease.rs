@@ -14,7 +14,7 @@ const UNUSED: u32 = 10;
 
 /// A fencing token: a number that grows with each grant of a lease. Redis refuses every other one than that of the
 /// newest grant, so that an owner which does not know yet that it has lost its lease cannot write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
 
 impl fmt::Display for Token {

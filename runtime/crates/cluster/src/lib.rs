@@ -6,6 +6,7 @@
 
 pub mod encoding;
 pub mod epochs;
+pub mod group;
 pub mod hash;
 pub mod keys;
 pub mod lease;
@@ -18,6 +19,7 @@ pub mod outbox;
 pub mod partition;
 pub mod reader;
 pub mod refusal;
+pub mod roster;
 pub mod server;
 pub mod shares;
 pub mod stream_id;

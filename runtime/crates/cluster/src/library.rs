@@ -19,9 +19,9 @@ pub use self::holders::{Drop, Hold, Holding};
 pub use self::klines::{Append, PartitionState, PartitionView, Resend, Trim, Trimmed, Written};
 pub use self::members::{Beat, Join, Leave, Membership, ViewMembers};
 pub use self::source::{LIBRARY, source};
-pub use self::workers::{Acquire, Release, Renew};
+pub use self::workers::{Acquire, Commit, Note, Release, Renew};
 
-use self::answer::{field, plain};
+pub(crate) use self::answer::{field, plain};
 
 /// The first version of Redis that has functions.
 const OLDEST: u64 = 7;

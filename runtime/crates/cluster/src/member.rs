@@ -11,7 +11,7 @@ use thiserror::Error;
 /// The maximum length of a name.
 pub const MAX_NAME: usize = 64;
 /// The maximum length of what a node says about itself.
-pub const MAX_ABOUT: usize = 512;
+pub const MAX_ABOUT: usize = 4_096;
 
 /// The name of a node, a group or a cluster: letters, digits, `.`, `_` and `-`. Shares depend on the names of nodes, so
 /// that a node that restarts under its name gets the same partitions.
@@ -177,6 +177,6 @@ mod tests {
         assert_eq!("ingest zone:a serve group:alerts group:rsi partitions:64".parse(), Ok(about));
         assert_eq!("".parse(), Ok(About::default()));
         assert_eq!("group:a/b".parse::<About>(), Err(AboutError::Group(NameError)));
-        assert_eq!("x".repeat(513).parse::<About>(), Err(AboutError::TooLong));
+        assert_eq!("x".repeat(4_097).parse::<About>(), Err(AboutError::TooLong));
     }
 }

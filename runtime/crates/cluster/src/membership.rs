@@ -80,6 +80,8 @@ pub enum Input {
     },
     /// The first windows of a watched partition are right.
     Seeded(Partition),
+    /// What the node says about itself is another thing now: it joins once more.
+    Described,
     /// Leave, but go on with each partition until the others count.
     Drain,
     /// Leave now.
@@ -177,6 +179,11 @@ impl Node {
             Input::Seeded(partition) => {
                 if let Some(holding) = self.holdings.get_mut(&partition) {
                     holding.seeded(now);
+                }
+            }
+            Input::Described => {
+                if self.mode == Mode::Running {
+                    (self.lease, self.next_beat) = (None, now);
                 }
             }
             Input::Drain => self.drain(now, actions),

@@ -23,6 +23,7 @@ use crate::keys::ClusterKeys;
 use crate::member::{About, Name, View};
 use crate::membership::{Phase, Settings as Membership};
 use crate::partition::{Partition, Partitions};
+use crate::roster::Roster;
 use crate::server::Server;
 use crate::writer::Pending;
 
@@ -91,13 +92,13 @@ impl Node {
     ///
     /// # Errors
     /// When the system refuses a thread, or random numbers.
-    pub fn start(server: Server, settings: Settings, pending: Arc<Pending>) -> io::Result<Self> {
+    pub fn start(server: Server, settings: Settings, pending: Arc<Pending>, roster: Arc<Roster>) -> io::Result<Self> {
         let (watching, watched) = watch::channel(Arc::default());
-        let (showing, seen) = watch::channel(Seen::default());
+        let seen = roster.seen();
         let (commands, orders) = mpsc::channel(COMMANDS);
         let counters = Arc::new(Counters::default());
         let parts = driver::Parts { server, settings, pending: pending.clone(), counters: counters.clone() };
-        let driver = Driver::new(parts, (watching, showing))?;
+        let driver = Driver::new(parts, watching, roster)?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("klines-cluster".to_owned());
         let thread = thread.spawn(move || runtime.block_on(driver.run(orders)))?;

@@ -1,9 +1,9 @@
 //! Reads the streams of a cluster and hands each kline on, once and in the order of its partition: the source of a serve
 //! node. A thread of its own waits for entries; what it reads is untrusted.
 
-mod entry;
+pub(crate) mod entry;
 mod positions;
-mod seen;
+pub(crate) mod seen;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -21,7 +21,7 @@ pub struct Settings {
     pub name: Name,
     /// The group.
     pub group: Name,
-    /// Whether one worker has all partitions.
+    /// Whether one worker has all partitions, by the lease of the first one.
     pub single: bool,
     /// The partitions of the cluster.
     pub partitions: Partitions,
@@ -135,6 +135,12 @@ impl Workers {
         Some(lease.token())
     }
 
+    /// Returns the lease of a partition, if the worker has it.
+    #[must_use]
+    pub fn lease(&self, partition: Partition) -> Option<Lease> {
+        self.slots.get(&partition)?.lease
+    }
+
     /// Returns the partitions whose lease the worker has.
     pub fn held(&self) -> impl Iterator<Item = Partition> {
         self.slots.iter().filter(|(_, slot)| slot.lease.is_some()).map(|(partition, _)| *partition)
@@ -161,7 +167,8 @@ impl Workers {
 
     /// Compares the partitions of this worker with its share.
     fn deal(&mut self, actions: &mut Vec<Action>) {
-        for partition in self.settings.partitions.iter() {
+        let leased = if self.settings.single { 1 } else { usize::MAX };
+        for partition in self.settings.partitions.iter().take(leased) {
             let is_share = !self.stopping && self.is_share(partition);
             match self.slots.get_mut(&partition) {
                 None if is_share => {
@@ -181,9 +188,8 @@ impl Workers {
     }
 
     fn is_share(&self, partition: Partition) -> bool {
-        let Settings { name, group, single, partitions, .. } = &self.settings;
-        let dealt = if *single { partitions.iter().next() } else { Some(partition) };
-        dealt.and_then(|dealt| shares::worker(group, dealt, self.view.workers(group))) == Some(name)
+        let Settings { name, group, .. } = &self.settings;
+        shares::worker(group, partition, self.view.workers(group)) == Some(name)
     }
 
     fn granted(&mut self, partition: Partition, lease: Lease, position: StreamId, actions: &mut Vec<Action>) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::redis::{ConnectionAddr, IntoConnectionInfo as _};
 
 use super::Config;
+use super::consumers::Group;
 use super::loader::{Key, Loader, Section, Sourced};
 use super::native::redis::{self, RedisAddress};
 use super::quantity::HumanDuration;
@@ -81,10 +82,16 @@ impl Role {
 }
 
 impl Config {
-    /// Adapts the configuration to the role in a run: an ingest node has no consumers.
+    /// Adapts the configuration to the role in a run: an ingest node has no consumers, and the members of a group go on
+    /// behind what the group has acknowledged. Without a cluster there are no groups.
     pub fn adapt_to_role(&mut self) {
-        if self.cluster.role == Role::Ingest {
-            self.consumers.clear();
+        match self.cluster.role {
+            Role::Ingest => self.consumers.clear(),
+            Role::All => self.consumers.iter_mut().for_each(|consumer| consumer.group = Group::Every),
+            Role::Serve => {
+                let members = self.consumers.iter_mut().filter(|consumer| consumer.group != Group::Every);
+                members.for_each(|member| member.replay_on_start = 0);
+            }
         }
     }
 }

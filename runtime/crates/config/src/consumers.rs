@@ -70,6 +70,9 @@ pub struct Consumer {
     /// How far back it gets the klines of earlier runs that it has not acknowledged, in ms; 0 means not at all. Default: an
     /// hour for redis and jsonl, else 0.
     pub replay_on_start: Millis,
+    /// On which serve nodes of a cluster it gets a kline. Default: `Partitions` for a component, `Single` for jsonl,
+    /// `Every` for console and those that are no components.
+    pub group: Group,
     /// What it may do outside its sandbox.
     pub allow: Allow,
     /// The bounds on what it may use up.
@@ -88,6 +91,34 @@ pub enum OnError {
     Skip,
     /// Starts no new instance until an operator resumes the consumer.
     Stop,
+}
+
+/// On which serve nodes of a cluster a consumer gets a kline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// On one: the nodes that have enabled it share the partitions.
+    Partitions,
+    /// On one, which has all partitions: for a consumer that looks across symbols.
+    Single,
+    /// On each.
+    Every,
+}
+
+impl Scalar for Group {
+    const EXPECTED: &'static str = "partitions, single or every";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let words = [("partitions", Self::Partitions), ("single", Self::Single), ("every", Self::Every)];
+        choice(text, &words, Self::EXPECTED)
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Partitions => "partitions".to_owned(),
+            Self::Single => "single".to_owned(),
+            Self::Every => "every".to_owned(),
+        }
+    }
 }
 
 impl Scalar for OnError {

@@ -44,6 +44,9 @@ pub struct Profile {
     pub keeper: Option<Arc<dyn KlineKeeper>>,
     /// When the past that they read is known; `None` if they read none.
     pub seeded: Option<Arc<Seeded>>,
+    /// Whether klines that they do not accept come again: they are not lost when a run ends, and wait while the consumer
+    /// rests. What publishes them waits while the queue is half full.
+    pub is_repeated: bool,
 }
 
 impl Profile {

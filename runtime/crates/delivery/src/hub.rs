@@ -76,6 +76,13 @@ impl Hub {
         Self { taps, ..self }
     }
 
+    /// Returns a hub whose consumers work beside those of this one: its untrusted consumers yield to the trusted ones of both.
+    /// Nobody taps it.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self { trusted_work: self.trusted_work.clone(), ..Self::default() }
+    }
+
     /// Returns its taps.
     #[must_use]
     pub const fn taps(&self) -> &Taps {

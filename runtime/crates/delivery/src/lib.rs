@@ -32,6 +32,7 @@ pub mod position;
 pub mod queue;
 pub mod record;
 pub mod seeded;
+pub mod shared_state;
 pub mod stats;
 pub mod tap;
 pub mod topic;

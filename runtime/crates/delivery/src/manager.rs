@@ -49,6 +49,8 @@ pub struct Spec {
     pub grouping: Grouping,
     /// The reaction to a crash.
     pub on_error: OnError,
+    /// Where its klines come from; `None` for the hub of the run.
+    pub hub: Option<Arc<Hub>>,
 }
 
 /// The result of one consumer.
@@ -123,7 +125,8 @@ impl Handle {
         (report, missed): (Sender<StartUp>, Option<Box<dyn Missed>>),
         (hub, data_dir): (&Hub, &DataDir),
     ) -> io::Result<Self> {
-        let Spec { name, blueprint, grouping, on_error, .. } = spec;
+        let Spec { name, blueprint, grouping, on_error, hub: own_hub, .. } = spec;
+        let hub = source(own_hub.as_ref(), hub);
         let (queue, stats, profile) = (outlet.queue.clone(), outlet.stats.clone(), blueprint.profile());
         let shared = Shared {
             name: name.clone(),
@@ -144,7 +147,7 @@ impl Handle {
             worker.run();
         })?;
         let Profile { is_untrusted, takes_values, .. } = profile;
-        Ok(Self { name, queue, stats, takes_values, is_untrusted, ended, thread })
+        Ok(Self { name, queue, stats, hub: own_hub, takes_values, is_untrusted, ended, thread })
     }
 
     fn view(&self) -> View {
@@ -177,6 +180,8 @@ struct Handle {
     name: String,
     queue: Arc<Queue>,
     stats: Arc<Stats>,
+    /// Where its klines come from; `None` for the hub of the run.
+    hub: Option<Arc<Hub>>,
     takes_values: bool,
     is_untrusted: bool,
     /// Disconnected when the thread ends.
@@ -206,7 +211,7 @@ impl Manager {
         let (report, reports) = mpsc::channel();
         let (mut workers, mut outlets) = (Vec::with_capacity(specs.len()), Vec::with_capacity(specs.len()));
         for spec in specs {
-            let outlet = outlet(&spec, hub);
+            let (outlet, own_hub) = (outlet(&spec, hub), spec.hub.clone());
             let missed = missed.remove(&spec.name);
             match Handle::spawn(spec, &outlet, (report.clone(), missed), (hub, data_dir)) {
                 Ok(worker) => workers.push(worker),
@@ -215,9 +220,9 @@ impl Manager {
                     return Err(error);
                 }
             }
-            outlets.push(outlet);
+            outlets.push((own_hub, outlet));
         }
-        outlets.into_iter().for_each(|outlet| hub.exchange(None, Some(outlet)));
+        outlets.into_iter().for_each(|(own, outlet)| source(own.as_ref(), hub).exchange(None, Some(outlet)));
         Ok(Self { workers: Mutex::new(workers), reports: Mutex::new(reports), relay: Mutex::new(None) })
     }
 
@@ -234,7 +239,7 @@ impl Manager {
     ) -> io::Result<Option<StartUp>> {
         let (outlet, (report, reports)) = (outlet(&spec, hub), mpsc::channel());
         let worker = Handle::spawn(spec, &outlet, (report, None), (hub, data_dir))?;
-        hub.exchange(None, Some(outlet));
+        source(worker.hub.as_ref(), hub).exchange(None, Some(outlet));
         self.lock().push(worker);
         Ok(reports.recv_timeout(patience).ok())
     }
@@ -255,10 +260,15 @@ impl Manager {
         let (new, (report, reports)) = (outlet(&spec, hub), mpsc::channel());
         let queue = new.queue.clone();
         let receives = Outlet { queue: queue.clone(), stats: new.stats.clone(), inline: new.inline.clone(), ..new };
-        hub.exchange(Some(&old.queue), Some(receives));
+        let own_hub = spec.hub.clone();
+        let (before, after) = (source(old.hub.as_ref(), hub), source(own_hub.as_ref(), hub));
+        if !std::ptr::eq(before, after) {
+            before.exchange(Some(&old.queue), None);
+        }
+        after.exchange(Some(&old.queue), Some(receives));
         let old = finish(vec![old], Instant::now() + patience, patience);
         let worker = Handle::spawn(spec, &new, (report, None), (hub, data_dir))
-            .inspect_err(|_| hub.exchange(Some(&queue), None))?;
+            .inspect_err(|_| after.exchange(Some(&queue), None))?;
         let mut workers = self.lock();
         let at = at.min(workers.len());
         workers.insert(at, worker);
@@ -270,7 +280,7 @@ impl Manager {
     /// no consumer of that name.
     pub fn remove(&self, name: &str, hub: &Hub, patience: Duration) -> Vec<Summary> {
         let Some((_, old)) = self.take(name) else { return Vec::new() };
-        hub.exchange(Some(&old.queue), None);
+        source(old.hub.as_ref(), hub).exchange(Some(&old.queue), None);
         finish(vec![old], Instant::now() + patience, patience)
     }
 
@@ -367,6 +377,11 @@ impl Manager {
         }
         finish(workers, until, patience)
     }
+}
+
+/// Returns the hub from which a consumer receives its klines: its own one, if it has one, or that of the run.
+fn source<'a>(own: Option<&'a Arc<Hub>>, run: &'a Hub) -> &'a Hub {
+    own.map_or(run, Arc::as_ref)
 }
 
 /// Returns where the klines of a consumer that is to be started go.

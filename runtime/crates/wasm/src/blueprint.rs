@@ -19,6 +19,7 @@ use super::memory_meter::{LoadedMeter, MemoryMeter};
 use super::meter::WasmMeter;
 use super::past::SharedPast;
 use super::setup::{Origin, Setup};
+use super::state::StateStore;
 use super::validation::Validation;
 
 /// Creates the instances of one consumer from a compiled component.
@@ -111,6 +112,13 @@ impl WasmBlueprint {
     pub fn renewed(&self, component: Arc<Component>) -> Self {
         let (grants, unused) = component.wants().narrow(&self.allowed);
         Self { component, setup: Setup { grants, ..self.setup.clone() }, unused, ..self.clone() }
+    }
+
+    /// Returns the same consumer with another state, for its quota in bytes.
+    #[must_use]
+    pub fn with_state(&self, state: impl FnOnce(usize) -> StateStore) -> Self {
+        let state = Some(Arc::new(state(self.setup.limits.state)));
+        Self { setup: Setup { state, ..self.setup.clone() }, ..self.clone() }
     }
 
     /// Returns what another version requests in its manifest without being granted, and this version does not miss.

@@ -1,25 +1,30 @@
 //! The state of a consumer, which outlives its instances: a small database. The changes of a call are written in one
 //! transaction with the record of the klines that the call processed.
 //!
+//! In a cluster, the state is kept where the position of the consumer is, and a copy of it is in memory.
+//!
 //! A [`StateStore`] belongs to a consumer's name and is shared by its instances; a draft holds the changes of the
 //! current call, and is committed or discarded with that call. Committed changes survive the end of the process; a
 //! crash of the machine can lose the last few calls, each of them as a whole.
 
+mod copy;
 mod database;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use klines_delivery::data_dir::DataDir;
+use klines_delivery::shared_state::SharedState;
 use klines_domain::count::counted;
 use klines_domain::kline::Kline;
 use thiserror::Error;
 
+use self::copy::Copy;
 use self::database::{Database, Halt, Unusable};
 
 /// The maximum length of a key in bytes.
@@ -32,18 +37,33 @@ fn size(key: &str, value: usize) -> usize {
     key.len() + value + KEY_OVERHEAD
 }
 
-/// The state of one consumer on disk. The database is created when it is first used.
+/// The state of one consumer. It is opened when it is first used.
 #[derive(Debug)]
 pub struct StateStore {
-    path: PathBuf,
+    place: Place,
     quota: usize,
-    data_dir: DataDir,
     open: Mutex<Open>,
+}
+
+/// Where a state is.
+#[derive(Debug)]
+enum Place {
+    /// In a database, whose bytes count in the data folder.
+    Disk { path: PathBuf, data_dir: DataDir },
+    /// Outside this process.
+    Elsewhere(Arc<dyn SharedState>),
+}
+
+/// A state that was opened.
+#[derive(Debug)]
+enum Content {
+    Database(Database),
+    Copy(Copy),
 }
 
 #[derive(Debug, Default)]
 struct Open {
-    database: Option<Database>,
+    content: Option<Content>,
     /// The number of the instance whose changes are written; changes of older instances are ignored.
     current: u64,
     /// The number of the newest instance.
@@ -54,10 +74,10 @@ struct Open {
 #[derive(Debug, Error)]
 pub enum StateError {
     /// The state cannot be read or written; the consumer cannot fix that.
-    #[error("the state in {} cannot be used: {error}", .path.display())]
+    #[error("the state in {place} cannot be used: {error}")]
     Unusable {
-        /// The file of the database.
-        path: PathBuf,
+        /// The file of the database, or what else it is in.
+        place: String,
         /// The reason.
         error: Unusable,
     },
@@ -75,19 +95,44 @@ impl StateStore {
     #[must_use]
     pub fn new(data_dir: &DataDir, consumer: &str, quota: usize) -> Self {
         let path = data_dir.path().join("state").join(format!("{consumer}.sqlite"));
-        Self { path, quota, data_dir: data_dir.clone(), open: Mutex::default() }
+        Self { place: Place::Disk { path, data_dir: data_dir.clone() }, quota, open: Mutex::default() }
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Database) -> Result<T, Halt>) -> Result<T, StateError> {
+    /// Makes the store of a state that is kept outside this process, for at most `quota` bytes of keys and values. Reads
+    /// nothing.
+    #[must_use]
+    pub fn elsewhere(state: Arc<dyn SharedState>, quota: usize) -> Self {
+        Self { place: Place::Elsewhere(state), quota, open: Mutex::default() }
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Content) -> Result<T, Halt>) -> Result<T, StateError> {
         let mut open = self.lock();
-        let found = open.database(&self.path).map_err(Halt::from).and_then(|database| read(database));
+        let found = open.content(&self.place).map_err(Halt::from).and_then(|content| read(content));
         found.map_err(|halt| self.failed(halt))
     }
 
     fn failed(&self, halt: Halt) -> StateError {
+        let place = match &self.place {
+            Place::Disk { path, .. } => path.display().to_string(),
+            Place::Elsewhere(_) => "the cluster".to_owned(),
+        };
         match halt {
             Halt::Overdue => StateError::Overdue,
-            Halt::Unusable(error) => StateError::Unusable { path: self.path.clone(), error },
+            Halt::Unusable(error) => StateError::Unusable { place, error },
+        }
+    }
+
+    /// Counts bytes that are about to be written in the data folder, if that is where they go.
+    fn reserve(&self, bytes: u64) -> Result<(), String> {
+        match &self.place {
+            Place::Disk { data_dir, .. } => data_dir.reserve(bytes).map_err(|full| full.to_string()),
+            Place::Elsewhere(_) => Ok(()),
+        }
+    }
+
+    fn release(&self, bytes: u64) {
+        if let Place::Disk { data_dir, .. } = &self.place {
+            data_dir.release(bytes);
         }
     }
 
@@ -98,10 +143,13 @@ impl StateStore {
 }
 
 impl Open {
-    fn database(&mut self, path: &Path) -> Result<&mut Database, Unusable> {
-        match &mut self.database {
-            Some(database) => Ok(database),
-            none => Ok(none.insert(Database::open(path)?)),
+    fn content(&mut self, place: &Place) -> Result<&mut Content, Unusable> {
+        match &mut self.content {
+            Some(content) => Ok(content),
+            none => Ok(none.insert(match place {
+                Place::Disk { path, .. } => Content::Database(Database::open(path)?),
+                Place::Elsewhere(state) => Content::Copy(Copy::read(state.clone())?),
+            })),
         }
     }
 
@@ -112,8 +160,47 @@ impl Open {
         taken: &[Arc<Kline>],
         is_over: impl Fn() -> bool,
     ) -> Result<(), StateError> {
-        let database = self.database(&store.path).map_err(Halt::from);
-        database.and_then(|database| database.write(changes, taken, is_over)).map_err(|halt| store.failed(halt))
+        let content = self.content(&store.place).map_err(Halt::from);
+        content.and_then(|content| content.write(changes, taken, is_over)).map_err(|halt| store.failed(halt))
+    }
+}
+
+impl Content {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Database(database) => database.bytes(),
+            Self::Copy(copy) => copy.bytes(),
+        }
+    }
+
+    fn value(&self, key: &str) -> Result<Option<Vec<u8>>, Halt> {
+        match self {
+            Self::Database(database) => Ok(database.value(key)?),
+            Self::Copy(copy) => Ok(copy.value(key)),
+        }
+    }
+
+    /// Returns the length of a value in bytes.
+    fn length(&self, key: &str) -> Result<Option<usize>, Halt> {
+        match self {
+            Self::Database(database) => Ok(database.length(key)?),
+            Self::Copy(copy) => Ok(copy.length(key)),
+        }
+    }
+
+    /// Returns the keys that begin with `prefix`, in byte order.
+    fn keys(&self, prefix: &str, is_over: &impl Fn() -> bool) -> Result<Vec<String>, Halt> {
+        match self {
+            Self::Database(database) => database.keys(prefix, is_over),
+            Self::Copy(copy) => Ok(copy.keys(prefix)),
+        }
+    }
+
+    fn write(&mut self, changes: &Changes, taken: &[Arc<Kline>], is_over: impl Fn() -> bool) -> Result<(), Halt> {
+        match self {
+            Self::Database(database) => database.write(changes, taken, is_over),
+            Self::Copy(copy) => copy.write(changes, taken),
+        }
     }
 }
 
@@ -171,7 +258,7 @@ impl State {
         if let Some(changed) = self.draft.changes.get(key) {
             return Ok(changed.as_ref().map(|value| value.to_vec()));
         }
-        Ok(self.query(|database| Ok(database.value(key)?))?.flatten())
+        Ok(self.query(|content| content.value(key))?.flatten())
     }
 
     /// Sets a value; the inner error is returned to the guest.
@@ -193,9 +280,9 @@ impl State {
         }
         let (drafted, wanted) = (self.draft.drafted(&key), size(&key, value.len()));
         if wanted <= drafted {
-            store.data_dir.release((drafted - wanted) as u64);
-        } else if let Err(full) = store.data_dir.reserve((wanted - drafted) as u64) {
-            return Ok(Err(full.to_string()));
+            store.release((drafted - wanted) as u64);
+        } else if let Err(full) = store.reserve((wanted - drafted) as u64) {
+            return Ok(Err(full));
         }
         self.draft.bytes = Some(bytes);
         self.draft.deleted = deleted;
@@ -208,7 +295,7 @@ impl State {
         let Some(length) = self.length(&key)? else { return Ok(false) };
         self.draft.bytes = Some(self.bytes()? - size(&key, length));
         if let Some(store) = &self.store {
-            store.data_dir.release(self.draft.drafted(&key) as u64);
+            store.release(self.draft.drafted(&key) as u64);
         }
         if self.stored_length(&key)?.is_some() {
             self.draft.deleted += size(&key, 0);
@@ -225,7 +312,7 @@ impl State {
     /// # Errors
     /// [`StateError::Overdue`] if the time of the call is over first.
     pub(super) fn list_keys(&mut self, prefix: &str, is_over: impl Fn() -> bool) -> Result<Vec<String>, StateError> {
-        let stored = self.query(|database| database.keys(prefix, &is_over))?.unwrap_or_default();
+        let stored = self.query(|content| content.keys(prefix, &is_over))?.unwrap_or_default();
         let changed = self.draft.changes.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         let mut changed = changed.take_while(|(key, _)| key.starts_with(prefix)).peekable();
         let mut keys = Vec::with_capacity(stored.len());
@@ -247,7 +334,7 @@ impl State {
         let draft = std::mem::replace(&mut self.draft, self.waiting.clone());
         // Discarded changes no longer count in the data folder; those of `setup` still do.
         if let Some(store) = &self.store {
-            store.data_dir.release(draft.all_drafted().saturating_sub(self.draft.all_drafted()) as u64);
+            store.release(draft.all_drafted().saturating_sub(self.draft.all_drafted()) as u64);
         }
     }
 
@@ -285,7 +372,7 @@ impl State {
     fn bytes(&mut self) -> Result<usize, StateError> {
         match self.draft.bytes {
             Some(bytes) => Ok(bytes),
-            None => Ok(self.query(|database| Ok(database.bytes()))?.unwrap_or(0)),
+            None => Ok(self.query(|content| Ok(content.bytes()))?.unwrap_or(0)),
         }
     }
 
@@ -299,10 +386,10 @@ impl State {
 
     /// Returns the length of a committed value.
     fn stored_length(&mut self, key: &str) -> Result<Option<usize>, StateError> {
-        Ok(self.query(|database| Ok(database.length(key)?))?.flatten())
+        Ok(self.query(|content| content.length(key))?.flatten())
     }
 
-    fn query<T>(&mut self, read: impl FnOnce(&Database) -> Result<T, Halt>) -> Result<Option<T>, StateError> {
+    fn query<T>(&mut self, read: impl FnOnce(&Content) -> Result<T, Halt>) -> Result<Option<T>, StateError> {
         let Some(store) = &self.store else { return Ok(None) };
         self.used = true;
         store.read(read).map(Some)

@@ -56,6 +56,7 @@ impl Ingest {
             queue: DEFAULT_CAPACITY,
             grouping: Grouping::Boundary,
             on_error: OnError::Restart,
+            hub: None,
         }
     }
 
@@ -64,7 +65,7 @@ impl Ingest {
     /// # Errors
     /// When the system refuses a thread.
     pub fn join(&self) -> anyhow::Result<Share> {
-        let node = Node::start(self.server.clone(), self.settings.clone(), self.pending.clone());
+        let node = Node::start(self.server.clone(), self.settings.clone(), self.pending.clone(), Arc::default());
         let node = Arc::new(node.context("starting the thread of the cluster")?);
         let share = Share::of(self.settings.partitions, node.watched());
         self.sight.show(node);

@@ -1,6 +1,6 @@
 //! A serve node in a run: what a reader reads from Redis is published on the hub, as if it had been made here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,20 +10,21 @@ use anyhow::Context;
 use klines_cluster::epochs::SharedEpochs;
 use klines_cluster::node::{Node, Settings};
 use klines_cluster::reader::{self, Reader, Sink};
+use klines_cluster::roster::Roster;
 use klines_cluster::server::Server;
 use klines_cluster::writer::Pending;
 use klines_config::Config;
-use klines_config::exchange::Symbols;
 use klines_config::quantity::HumanDuration;
 use klines_delivery::catalog::{Catalog, FeedState};
 use klines_delivery::hub::Hub;
 use klines_domain::kline::Batch;
 use klines_domain::series::{SeriesId, SeriesKey};
-use klines_domain::symbol::{Category, Symbol};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
+use super::groups::Groups;
 use super::sight::Sight;
+use super::wanted::Wanted;
 use crate::app::ending::{Hangup, wait_for_end};
 use crate::app::observed::Observed;
 use crate::app::queues::QueueSizer;
@@ -38,8 +39,6 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 const ROOM: Duration = Duration::from_millis(500);
 /// How often it looks meanwhile.
 const LOOK: Duration = Duration::from_millis(5);
-/// The maximum number of symbols of a category that the streams can bring.
-const MOST_SYMBOLS: usize = 10_000;
 
 /// A serve node.
 #[derive(Debug)]
@@ -48,13 +47,29 @@ pub struct Serve {
     settings: Settings,
     epochs: Arc<SharedEpochs>,
     sight: Sight,
+    roster: Arc<Roster>,
     is_connected: Arc<AtomicBool>,
 }
 
 impl Serve {
     pub(super) fn new(server: Server, settings: Settings) -> Self {
         let epochs = Arc::new(SharedEpochs::new(settings.partitions));
-        Self { server, settings, epochs, sight: Sight::default(), is_connected: Arc::default() }
+        let (sight, roster) = (Sight::default(), Arc::<Roster>::default());
+        sight.show_roster(roster.clone());
+        Self { server, settings, epochs, sight, roster, is_connected: Arc::default() }
+    }
+
+    /// Returns what lets consumers work for groups.
+    #[must_use]
+    pub fn groups(&self, config: &Config, catalog: &Arc<Catalog>, hub: &Arc<Hub>) -> Groups {
+        let wanted = Wanted::new(config, catalog.clone());
+        Groups {
+            server: self.server.clone(),
+            node: self.settings.clone(),
+            roster: self.roster.clone(),
+            run: hub.clone(),
+            find: Arc::new(move |key| wanted.find(key)),
+        }
     }
 
     /// Returns the epochs of the cluster.
@@ -94,9 +109,9 @@ impl Serve {
 
     fn join(&self, config: &Config, observed: &Observed, last: BTreeMap<SeriesKey, u64>) -> anyhow::Result<Reader> {
         let pending = Pending::new(self.settings.partitions);
-        let node = Node::start(self.server.clone(), self.settings.clone(), pending);
+        let node = Node::start(self.server.clone(), self.settings.clone(), pending, self.roster.clone());
         let node = Arc::new(node.context("starting the thread of the cluster")?);
-        let sink = HubSink::new(config, observed, self.is_connected.clone());
+        let sink = HubSink::new(config, observed, self.roster.clone(), self.is_connected.clone());
         let settings = reader::Settings {
             cluster: self.settings.cluster.clone(),
             partitions: self.settings.partitions,
@@ -149,76 +164,36 @@ impl Serve {
     }
 }
 
-/// Publishes what is read on the hub.
+/// Publishes what is read on the hub, and hands updates to the groups as well.
 struct HubSink {
     hub: Arc<Hub>,
-    catalog: Arc<Catalog>,
     sizer: QueueSizer,
-    categories: Vec<Category>,
-    /// The symbols of each category; `None` if all that the streams bring are wanted.
-    listed: Option<BTreeMap<Category, BTreeSet<Symbol>>>,
-    /// Whether symbols have come since the queues were sized.
-    has_new: bool,
+    wanted: Wanted,
+    /// The number of symbols for which the queues have their sizes.
+    sized: usize,
+    roster: Arc<Roster>,
     is_connected: Arc<AtomicBool>,
 }
 
 impl HubSink {
-    fn new(config: &Config, observed: &Observed, is_connected: Arc<AtomicBool>) -> Self {
-        let listed = match &config.exchange.symbols {
-            Symbols::All(_) => None,
-            Symbols::Listed(listed) => {
-                let mut by_category = BTreeMap::<Category, BTreeSet<Symbol>>::new();
-                for listing in listed {
-                    by_category.entry(listing.category).or_default().insert(listing.symbol.clone());
-                }
-                Some(by_category)
-            }
-        };
-        let (hub, catalog) = (observed.hub.clone(), observed.catalog.clone());
-        let sizer = QueueSizer::new(observed, &catalog);
+    fn new(config: &Config, observed: &Observed, roster: Arc<Roster>, is_connected: Arc<AtomicBool>) -> Self {
+        let wanted = Wanted::new(config, observed.catalog.clone());
+        let sizer = QueueSizer::new(observed, &observed.catalog);
         sizer.update();
-        Self {
-            hub,
-            catalog,
-            sizer,
-            categories: config.exchange.categories.clone(),
-            listed,
-            has_new: false,
-            is_connected,
-        }
-    }
-
-    /// Returns whether a symbol that the streams bring is wanted. A new one is added to the catalogue.
-    fn admits(&mut self, key: &SeriesKey) -> bool {
-        let count = self.catalog.count(key.category);
-        if self.catalog.knows(key.category, &key.symbol) {
-            return true;
-        }
-        if count >= MOST_SYMBOLS {
-            return false;
-        }
-        let known = self.catalog.symbols().into_iter().find(|(category, _)| *category == key.category);
-        let symbols = known.map(|(_, symbols)| symbols).unwrap_or_default();
-        self.catalog.watch(key.category, symbols.into_iter().chain([key.symbol.clone()]));
-        self.has_new = true;
-        true
+        Self { hub: observed.hub.clone(), sizer, sized: wanted.count(), wanted, roster, is_connected }
     }
 }
 
 impl Sink for HubSink {
     fn find(&mut self, key: &SeriesKey) -> Option<SeriesId> {
-        let is_wanted = self.categories.contains(&key.category) && self.catalog.makes(key.interval);
-        let is_wanted = is_wanted
-            && match &self.listed {
-                Some(listed) => listed.get(&key.category).is_some_and(|symbols| symbols.contains(&key.symbol)),
-                None => self.admits(key),
-            };
-        is_wanted.then(|| SeriesId::of(key.clone()))
+        self.wanted.find(key)
     }
 
     fn found(&mut self) {
         // Queues have their size before the first kline.
-        if std::mem::take(&mut self.has_new) {
+        let count = self.wanted.count();
+        if count != self.sized {
+            self.sized = count;
             self.sizer.update();
         }
     }
@@ -230,6 +205,9 @@ impl Sink for HubSink {
             while !self.hub.has_room() && std::time::Instant::now() < until {
                 std::thread::park_timeout(LOOK);
             }
+        }
+        if batch.klines.first().is_some_and(|first| !first.confirm) {
+            self.roster.update(&batch);
         }
         self.hub.publish(&batch);
     }

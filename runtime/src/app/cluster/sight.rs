@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use klines_cluster::node::Node;
 use klines_cluster::reader::Counters;
+use klines_cluster::roster::Roster;
 
 /// The node of this process, once it has joined. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +14,7 @@ pub struct Sight(Arc<Seen>);
 struct Seen {
     node: OnceLock<Arc<Node>>,
     counters: OnceLock<Arc<Counters>>,
+    roster: OnceLock<Arc<Roster>>,
 }
 
 impl Sight {
@@ -24,6 +26,17 @@ impl Sight {
     /// Shows the counters of a serve node.
     pub fn show_counters(&self, counters: Arc<Counters>) {
         let _ = self.0.counters.set(counters);
+    }
+
+    /// Shows the groups of a serve node.
+    pub fn show_roster(&self, roster: Arc<Roster>) {
+        let _ = self.0.roster.set(roster);
+    }
+
+    /// Returns the groups of a serve node.
+    #[must_use]
+    pub fn roster(&self) -> Option<&Arc<Roster>> {
+        self.0.roster.get()
     }
 
     /// Returns the node, once it has joined.

@@ -1,6 +1,8 @@
-//! `klines cluster status`: the members of a cluster, who writes each partition, and what is wrong.
+//! `klines cluster status`: the members of a cluster, who writes each partition, who consumes it, and what is wrong.
 
-use std::collections::BTreeMap;
+mod groups;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -67,9 +69,9 @@ fn count(state: &PartitionState, field: &str) -> u64 {
     state.meta.get(field).and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// Returns what a member does, as text.
+/// Returns what a member does, as text. Its groups are in a table of their own.
 fn roles(about: &About) -> String {
-    About { partitions: None, ..about.clone() }.to_string()
+    About { partitions: None, groups: BTreeSet::new(), ..about.clone() }.to_string()
 }
 
 /// Returns ascending numbers as text, such as `0-3, 7`.
@@ -120,6 +122,7 @@ impl Status {
                 let _ = writeln!(text, "{name:<24} {:<16} {counting:>8} {seeding:>8}", "leaving or gone");
             }
         }
+        text.push_str(&groups::text(&groups::workers(&self.partitions)));
         let entries: u64 = self.partitions.iter().map(|(_, state)| state.length).sum();
         let _ = writeln!(
             text,
@@ -155,6 +158,7 @@ impl Status {
                 "name": member.name.as_str(),
                 "ingest": member.about.ingest,
                 "serve": member.about.serve,
+                "groups": member.about.groups.iter().map(Name::as_str).collect::<Vec<_>>(),
             })
         };
         let partition = |(partition, state): &(Partition, PartitionState)| {
@@ -168,7 +172,7 @@ impl Status {
                 "last": state.last.to_string(),
                 "conflicts": count(state, "conflicts"),
                 "forced": count(state, "forced"),
-                "groups": state.groups.keys().collect::<Vec<_>>(),
+                "groups": groups::json(&self.partitions, state),
             })
         };
         let weak: Vec<u16> = self.weak().into_iter().map(Partition::number).collect();

@@ -43,6 +43,7 @@ impl Collector for RunCollector {
         // A node that reads does not write.
         node.iter().try_for_each(|node| cluster::node(&mut exposition, node, counters.is_none()))?;
         counters.iter().try_for_each(|counters| cluster::reader(&mut exposition, counters))?;
+        self.0.cluster.roster().iter().try_for_each(|roster| cluster::groups(&mut exposition, roster))?;
         process_metrics(&mut exposition, &self.0)
     }
 }

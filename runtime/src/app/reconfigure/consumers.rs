@@ -12,6 +12,7 @@ use klines_wasm::component_loader::Components;
 use tracing::{error, info};
 
 use super::{Effects, Part};
+use crate::app::cluster::groups::Groups;
 use crate::app::locks::Trust;
 use crate::app::observed::Observed;
 use crate::app::reload::Reloader;
@@ -28,6 +29,8 @@ pub struct Consumers {
     /// Takes the values that they publish; `None` if nothing does.
     publishers: Option<Publishers>,
     observed: Arc<Observed>,
+    /// What lets them work for groups, if there is a cluster.
+    groups: Option<Groups>,
     state: Mutex<State>,
 }
 
@@ -52,7 +55,7 @@ impl Part for Consumers {
             return Report::default();
         }
         let Observed { catalog, past, data_dir, .. } = &*self.observed;
-        let reads = (self.publishers.as_ref(), past);
+        let reads = (self.publishers.as_ref(), past, self.groups.as_ref());
         match wiring::prepare_further(&further, catalog, &self.components, reads, data_dir) {
             Ok(Ok(prepared)) => {
                 let mut report = prepared.warnings.clone();
@@ -112,10 +115,11 @@ impl Consumers {
         config: &Config,
         observed: &Arc<Observed>,
         (manager, components, reloader, publishers): (&Arc<Manager>, &Arc<Components>, &Reloader, Option<Publishers>),
+        groups: Option<Groups>,
     ) -> Self {
         let (manager, components, reloader) = (manager.clone(), components.clone(), reloader.clone());
         let state = Mutex::new(State { running: config.consumers.clone(), prepared: None });
-        Self { manager, components, reloader, publishers, observed: observed.clone(), state }
+        Self { manager, components, reloader, publishers, observed: observed.clone(), groups, state }
     }
 
     /// Refuses consumers of which the lock file says less than when they were started in this run.

@@ -1,8 +1,9 @@
 //! Creates the consumers that are components, with their settings, limits and grants.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use klines_cluster::group::Group;
 use klines_config::Config;
 use klines_config::consumers::{Consumer, Shipped};
 use klines_config::show::redact;
@@ -20,6 +21,7 @@ use klines_wasm::terminal::StandardOutput;
 use klines_wasm::{Origin, Past, Setup, WasmBlueprint};
 
 use super::{allowed, grants};
+use crate::app::cluster::groups::Groups;
 use crate::app::locks::{Candidate, LockState, Locks, NotAccepted};
 
 /// A consumer whose component is a file.
@@ -32,6 +34,8 @@ pub struct FromFile {
     pub lock: LockState,
     /// Creates its instances; a reload uses a copy with the new component.
     pub blueprint: WasmBlueprint,
+    /// The group for which it works, as long as that lasts; `None` if it gets every kline.
+    pub group: Option<Weak<Group>>,
 }
 
 /// Prepares a shipped component.
@@ -61,6 +65,8 @@ pub(super) struct Shared<'a> {
     pub(super) earlier: &'a EarlierSlot,
     /// The epochs that it shares with others, if it does.
     pub(super) epochs: Option<&'a Arc<dyn Epochs>>,
+    /// What lets them work for groups, if there is a cluster.
+    pub(super) groups: Option<&'a Groups>,
 }
 
 /// Prepares an untrusted component from a file, if the lock file agrees.
@@ -75,7 +81,7 @@ pub(super) fn from_file(
     let file = read(path, consumer.limits.component_size, Links::Follow).map_err(NotAccepted::Component)?;
     let (component, lock) = locks.load(&candidate, &file, components)?;
     let blueprint = WasmBlueprint::new(component, setup(consumer, config, Origin::File(path.to_path_buf()), shared));
-    Ok(FromFile { candidate, path: path.to_path_buf(), lock, blueprint })
+    Ok(FromFile { candidate, path: path.to_path_buf(), lock, blueprint, group: None })
 }
 
 fn setup(consumer: &Consumer, config: &Config, origin: Origin, shared: Shared<'_>) -> Setup {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use klines_cluster::group::Group;
 use klines_config::consumers::Consumer;
 use klines_config::{Config, Report};
 use klines_delivery::trusted_work::TrustedWork;
@@ -11,19 +12,21 @@ use klines_delivery::{Blueprint, Consumer as Instance, Failure, Problem, Profile
 use klines_wasm::{Unanswered, Validation, WasmBlueprint};
 
 use super::{Awaited, settings_report};
+use crate::app::cluster::groups;
 
 /// A component that is validating its settings.
 pub(super) struct PendingValidation<'a> {
     pub(super) consumer: &'a Consumer,
     blueprint: WasmBlueprint,
+    pub(super) group: Option<Arc<Group>>,
     validation: Validation,
 }
 
 impl<'a> PendingValidation<'a> {
     /// Starts the validation.
-    pub(super) fn new(consumer: &'a Consumer, blueprint: WasmBlueprint) -> Self {
+    pub(super) fn new(consumer: &'a Consumer, blueprint: WasmBlueprint, group: Option<Arc<Group>>) -> Self {
         let validation = blueprint.begin_validation();
-        Self { consumer, blueprint, validation }
+        Self { consumer, blueprint, group, validation }
     }
 
     /// Waits for the result; for a component that is not awaited, only until `until`. Adds the problems to `report`.
@@ -33,13 +36,14 @@ impl<'a> PendingValidation<'a> {
         (awaited, until): (Awaited, Instant),
         report: &mut Report,
     ) -> Box<dyn Blueprint> {
-        let Self { consumer, blueprint, validation } = self;
+        let Self { consumer, blueprint, group, validation } = self;
+        let run = groups::blueprint(blueprint.clone(), group.as_ref());
         let is_awaited = awaited == Awaited::All || !blueprint.is_untrusted();
         let answer = if is_awaited { Ok(validation.problems()) } else { validation.problems_by(until) };
         let (started, message) = match answer {
             Ok(problems) => {
                 report.merge(settings_report(config, consumer, &problems));
-                return Box::new(blueprint);
+                return run;
             }
             Err(Unanswered::Late(validation)) => {
                 (Some(validation), "the component has not checked its settings yet".to_owned())
@@ -49,7 +53,7 @@ impl<'a> PendingValidation<'a> {
         let expected = "a component that answers `validate` at once; it is started only if it accepts its settings";
         report.merge(config.settings_warning(&consumer.name, &message, expected));
         let (config, consumer) = (config.clone(), consumer.clone());
-        Box::new(DeferredValidation { config, consumer, blueprint, started, is_validated: false })
+        Box::new(DeferredValidation { config, consumer, blueprint, run, started, is_validated: false })
     }
 }
 
@@ -58,6 +62,8 @@ struct DeferredValidation {
     config: Config,
     consumer: Consumer,
     blueprint: WasmBlueprint,
+    /// Creates the instances.
+    run: Box<dyn Blueprint>,
     /// The validation, if it was started before the consumer was.
     started: Option<Validation>,
     is_validated: bool,
@@ -78,10 +84,10 @@ impl Blueprint for DeferredValidation {
             }
             self.is_validated = true;
         }
-        self.blueprint.instantiate(work)
+        self.run.instantiate(work)
     }
 
     fn profile(&self) -> Profile {
-        self.blueprint.profile()
+        self.run.profile()
     }
 }

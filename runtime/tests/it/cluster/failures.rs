@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Cluster, more};
 use crate::metrics;
+use crate::support::program::component;
 
 /// Klines of three symbols in two intervals for about four seconds.
 const SOME: usize = 18;
@@ -107,7 +108,9 @@ async fn every_metric_of_a_cluster_is_documented_and_every_documented_one_exists
     let mut cluster = Cluster::start(87).await;
     let listen = [("METRICS_LISTEN", "127.0.0.1:0")];
     let one = cluster.node_with("one", "ingest", &listen);
-    let serve = cluster.node_with("serve", "serve", &listen);
+    let group = format!("[consumers.ledger]\ncomponent = {:?}\n", component("ledger"));
+    let consumers = [listen[0], ("ENABLED_CONSUMERS", "console,ledger")];
+    let serve = cluster.node_of("serve", "serve", &consumers, &group);
     more(&serve, SOME);
     let pages = [&one, &serve].map(|run| metrics::page(metrics::served(run, "serving metrics")));
     let shown: BTreeSet<String> =
@@ -117,6 +120,7 @@ async fn every_metric_of_a_cluster_is_documented_and_every_documented_one_exists
     assert!(pages[0].value("klines_cluster_members", &[]) > 0.0);
     assert!(pages[0].value("klines_cluster_written_klines_total", &[("outcome", "published")]) > 0.0);
     assert!(pages[1].value("klines_cluster_read_klines_total", &[("outcome", "new")]) >= SOME as f64);
+    assert!(pages[1].value("klines_cluster_group_read_entries_total", &[("consumer", "ledger")]) > 0.0);
     serve.stop().success();
     one.kill();
 }

@@ -196,6 +196,7 @@ fn spec(name: &str, blueprint: impl Blueprint) -> Spec {
         queue: DEFAULT_CAPACITY,
         grouping: Grouping::Boundary,
         on_error: OnError::default(),
+        hub: None,
     }
 }
 

@@ -26,6 +26,7 @@ fn spec(name: &str, blueprint: impl Blueprint) -> Spec {
         queue: DEFAULT_CAPACITY,
         grouping: Grouping::UpTo(64),
         on_error: OnError::default(),
+        hub: None,
     }
 }
 

@@ -90,6 +90,7 @@ fn an_address_that_is_down_costs_no_kline_and_no_quarantine() {
         queue: DEFAULT_CAPACITY,
         grouping: Grouping::UpTo(64),
         on_error: OnError::Restart,
+        hub: None,
     };
     let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(data.path())).unwrap();
     assert_eq!(manager.started(PATIENCE).len(), 1);

@@ -20,6 +20,8 @@ local MAX_LEASE = 30000
 local MAX_MEMBERS, MAX_HOLDERS, MAX_GROUPS, MAX_SERIES = 1024, 16, 256, 65536
 local MAX_KLINES, MAX_BUCKETS, MAX_VERSIONS, MAX_STREAM = 512, 64, 8, 1000000
 local MAX_TRIMMED = 10000
+local MAX_ABOUT = 4096
+local MAX_FIELDS, MAX_FIELD, MAX_VALUE = 65536, 512, 67108864
 -- Windows that end later than this after the clock of Redis are refused.
 local MAX_AHEAD = 120000
 
@@ -87,6 +89,13 @@ function Reader:match(what, pattern, most)
   if not value or #value > most or not string.match(value, pattern) then
     refuse('ARGUMENT', 'argument ' .. self.at .. ' is no ' .. what)
   end
+  return value
+end
+
+function Reader:bytes(what, most)
+  self.at = self.at + 1
+  local value = self.args[self.at]
+  if not value or #value > most then refuse('ARGUMENT', 'argument ' .. self.at .. ' is no ' .. what) end
   return value
 end
 

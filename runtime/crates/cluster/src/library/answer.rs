@@ -49,7 +49,7 @@ impl<'a> Answer<'a> {
 }
 
 /// Returns a number or a text as text.
-pub(super) fn plain(value: &Value) -> Option<String> {
+pub(crate) fn plain(value: &Value) -> Option<String> {
     match value {
         Value::Int(number) => Some(number.to_string()),
         Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
@@ -59,7 +59,7 @@ pub(super) fn plain(value: &Value) -> Option<String> {
 }
 
 /// Returns the value of a key in a map, or in a list of keys and values.
-pub(super) fn field<'a>(map: &'a Value, name: &str) -> Option<&'a Value> {
+pub(crate) fn field<'a>(map: &'a Value, name: &str) -> Option<&'a Value> {
     let found = map.as_map_iter()?.find(|(key, _)| plain(key).as_deref() == Some(name));
     found.map(|(_, value)| value)
 }

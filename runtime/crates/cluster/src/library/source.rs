@@ -20,7 +20,9 @@ pub const fn source() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::member::MAX_ABOUT;
     use crate::model;
+    use crate::model::groups::{MAX_FIELD, MAX_FIELDS, MAX_VALUE};
     use crate::version::{Class, MAX_BODY, MAX_KLINES, MAX_NUMBER, MAX_SERIES, MAX_VERSIONS, REVISION_STEP};
 
     #[test]
@@ -43,6 +45,8 @@ mod tests {
             format!("local RETENTION = {{short = {}, long = {}}}", short.retention(), long.retention()),
             format!("'^%l+ [A-Z0-9_-]+ %d+%a+$', {MAX_SERIES})"),
             format!("'^[ -~]+$', {MAX_BODY})"),
+            format!("local MAX_ABOUT = {MAX_ABOUT}"),
+            format!("local MAX_FIELDS, MAX_FIELD, MAX_VALUE = {MAX_FIELDS}, {MAX_FIELD}, {MAX_VALUE}"),
         ] {
             assert!(source().contains(&line), "{line}");
         }

@@ -12,7 +12,7 @@ use crate::keys::PartitionKeys;
 use crate::lease::Token;
 use crate::member::Name;
 use crate::model::Caller;
-use crate::model::groups::Progress;
+use crate::model::groups::{Changes, Progress};
 use crate::stream_id::StreamId;
 
 fn progress(mut answer: Answer<'_>) -> Result<(u64, Progress), LibraryError> {
@@ -123,6 +123,82 @@ impl Call for Release<'_> {
         command.arg(self.group.as_str());
         caller(command, self.caller);
         command.arg(self.token.0).arg(self.replication).arg(self.position.to_string());
+    }
+
+    fn read(&self, value: &Value) -> Result<Self::Answer, LibraryError> {
+        progress(answer::<Self>(value)?)
+    }
+}
+
+/// Renews the lease of a group, acknowledges what was consumed, and changes the state of the consumer: all or nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit<'a> {
+    /// The partition.
+    pub keys: &'a PartitionKeys,
+    /// The group.
+    pub group: &'a Name,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// The fencing token.
+    pub token: Token,
+    /// How long the lease lasts from now on.
+    pub lease: Duration,
+    /// The replication id of Redis, as the caller read it after it connected.
+    pub replication: &'a str,
+    /// The last entry that was consumed.
+    pub position: StreamId,
+    /// What changes in the state.
+    pub changes: &'a Changes,
+}
+
+impl Call for Commit<'_> {
+    type Answer = (u64, Progress);
+    const FUNCTION: &'static str = "klines_v1_commit";
+
+    fn keys(&self) -> Vec<String> {
+        vec![self.keys.groups.clone(), self.keys.state(self.group)]
+    }
+
+    fn arguments(&self, command: &mut Cmd) {
+        command.arg(self.group.as_str());
+        caller(command, self.caller);
+        command.arg(self.token.0).arg(millis(self.lease)).arg(self.replication).arg(self.position.to_string());
+        let Changes { deleted, set } = self.changes;
+        command.arg(deleted.len()).arg(deleted).arg(set.len()).arg(set);
+    }
+
+    fn read(&self, value: &Value) -> Result<Self::Answer, LibraryError> {
+        progress(answer::<Self>(value)?)
+    }
+}
+
+/// Notes what a group has acknowledged in a partition other than that of its lease: what was not is not trimmed.
+#[derive(Clone, Copy, Debug)]
+pub struct Note<'a> {
+    /// The partition.
+    pub keys: &'a PartitionKeys,
+    /// The group.
+    pub group: &'a Name,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// The replication id of Redis, as the caller read it after it connected.
+    pub replication: &'a str,
+    /// The last entry that was consumed.
+    pub position: StreamId,
+}
+
+impl Call for Note<'_> {
+    type Answer = (u64, Progress);
+    const FUNCTION: &'static str = "klines_v1_note";
+
+    fn keys(&self) -> Vec<String> {
+        vec![self.keys.groups.clone()]
+    }
+
+    fn arguments(&self, command: &mut Cmd) {
+        command.arg(self.group.as_str());
+        caller(command, self.caller);
+        command.arg(self.replication).arg(self.position.to_string());
     }
 
     fn read(&self, value: &Value) -> Result<Self::Answer, LibraryError> {

@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 pub const MAX_HOLDERS: usize = 16;
 
 /// The holders and their leases.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holders {
     holders: BTreeMap<Name, (Grant, Phase)>,
     tokens: u64,

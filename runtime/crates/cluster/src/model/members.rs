@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 pub const MAX_MEMBERS: usize = 1_024;
 
 /// The members and their leases.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
     members: BTreeMap<Name, (Grant, About)>,
     generation: u64,

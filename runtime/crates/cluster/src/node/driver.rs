@@ -23,6 +23,7 @@ use crate::membership::{Action, Input, Node};
 use crate::model::Caller;
 use crate::partition::Partition;
 use crate::refusal::Refusal;
+use crate::roster::Roster;
 use crate::server::{Connected, Server};
 use crate::tail::SPAN;
 use crate::writer::Pending;
@@ -75,13 +76,14 @@ pub(super) struct Driver {
     logged: Seen,
     next_log: Duration,
     watching: watch::Sender<Arc<BTreeSet<Partition>>>,
-    showing: watch::Sender<Seen>,
+    roster: Arc<Roster>,
 }
 
 impl Driver {
     pub(super) fn new(
         parts: Parts,
-        (watching, showing): (watch::Sender<Arc<BTreeSet<Partition>>>, watch::Sender<Seen>),
+        watching: watch::Sender<Arc<BTreeSet<Partition>>>,
+        roster: Arc<Roster>,
     ) -> io::Result<Self> {
         let settings = Arc::new(parts.settings.clone());
         let instance = Instance(getrandom::u64().map_err(io::Error::other)?);
@@ -102,7 +104,7 @@ impl Driver {
             logged: Seen::default(),
             next_log: Duration::ZERO,
             watching,
-            showing,
+            roster,
         })
     }
 
@@ -148,6 +150,7 @@ impl Driver {
             self.leaving = None;
             self.input(Input::Drain);
         }
+        self.say_groups();
         self.input(Input::Tick);
         if now >= self.next_trim {
             self.next_trim = now + TRIM;
@@ -160,6 +163,16 @@ impl Driver {
             if self.node.leaves_to_others(partition, now) {
                 outbox.forget(partition, now.saturating_sub(SPAN));
             }
+        }
+    }
+
+    /// Joins once more if the node works for other groups than it has said.
+    fn say_groups(&mut self) {
+        let groups = self.roster.names();
+        if groups != self.settings.about.groups {
+            let settings = Arc::make_mut(&mut self.settings);
+            settings.about.groups = groups;
+            self.input(Input::Described);
         }
     }
 
@@ -421,11 +434,7 @@ impl Driver {
             log_changes(&self.logged, &seen);
             (self.logged, self.next_log) = (seen.clone(), now + LOG);
         }
-        self.showing.send_if_modified(|shown| {
-            let is_new = *shown != seen;
-            *shown = seen;
-            is_new
-        });
+        self.roster.show(seen);
     }
 }
 

@@ -59,7 +59,7 @@ impl Entry {
 }
 
 /// Reads the answer to `XREAD`: the entries of each stream. What has another form is left out.
-pub(super) fn streams(answer: &Value) -> Vec<(String, Vec<Entry>)> {
+pub(crate) fn streams(answer: &Value) -> Vec<(String, Vec<Entry>)> {
     let pair = |value: &Value| {
         let [key, entries] = value.as_sequence()? else { return None };
         Some((text(key)?, entries.as_sequence()?.iter().filter_map(Entry::read).collect()))
@@ -84,7 +84,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 /// Returns what Redis says as one line of plain characters.
-pub(super) fn words(message: &str) -> String {
+pub(crate) fn words(message: &str) -> String {
     sanitize(message, MAX_MESSAGE)
 }
 

@@ -14,7 +14,7 @@ const MOST: usize = 1 << 20;
 
 /// What a kline is for a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It was not handed on before.
     New {
         /// The number of sequences that are missing before it.
@@ -31,7 +31,7 @@ type Identity = (SeriesId, Millis, u32);
 
 /// What was handed on.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The last sequence of each series of earlier runs, until the first kline of this run.
     earlier: BTreeMap<SeriesKey, u64>,
     /// The last sequence of each series, and its epoch.
@@ -43,12 +43,12 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn new(earlier: BTreeMap<SeriesKey, u64>) -> Self {
+    pub(crate) fn new(earlier: BTreeMap<SeriesKey, u64>) -> Self {
         Self { earlier, ..Self::default() }
     }
 
     /// Judges a kline that was read, and remembers it if it is new.
-    pub(super) fn judge(&mut self, kline: &Kline, epoch: u64, now: Duration) -> Verdict {
+    pub(crate) fn judge(&mut self, kline: &Kline, epoch: u64, now: Duration) -> Verdict {
         let identity = (kline.series, kline.start, kline.revision);
         let closed = self.closed.entry(kline.series).or_insert(kline.start);
         *closed = kline.start.max(*closed);
@@ -80,14 +80,14 @@ impl Seen {
 
     /// Returns an update of an open window as it is handed on, with the sequence that its kline will have; `None` if the window
     /// is closed already.
-    pub(super) fn update(&self, update: &Kline) -> Option<Kline> {
+    pub(crate) fn update(&self, update: &Kline) -> Option<Kline> {
         let is_open = self.closed.get(&update.series).is_none_or(|closed| update.start > *closed);
         let sequence = self.last.get(&update.series).map_or(0, |(last, _)| *last) + 1;
         is_open.then(|| Kline { sequence, ..update.clone() })
     }
 
     /// Forgets what is old.
-    pub(super) fn forget(&mut self, now: Duration) {
+    pub(crate) fn forget(&mut self, now: Duration) {
         while self.times.len() > MOST || self.times.front().is_some_and(|(at, _)| *at + SPAN < now) {
             if let Some((_, identity)) = self.times.pop_front() {
                 self.recent.remove(&identity);

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use klines_cluster::library::{
-    Acquire, Append, Beat, Call, Drop, Hold, Join, Leave, LibraryError, PartitionView, Release, Renew, Resend, Trim,
-    ViewMembers, load,
+    Acquire, Append, Beat, Call, Commit, Drop, Hold, Join, Leave, LibraryError, Note, PartitionView, Release, Renew,
+    Resend, Trim, ViewMembers, load,
 };
 use klines_cluster::member::About;
 use klines_cluster::membership::Phase;
+use klines_cluster::model::groups::Changes;
 use klines_cluster::stream_id::StreamId;
 use redis::{Connection, Value};
 
@@ -18,8 +19,19 @@ const PAGE: &str = include_str!("../../../../../docs/cluster.md");
 const LEASE: Duration = Duration::from_secs(30);
 
 /// The commands that roles execute outside of functions.
-const DIRECT: [&str; 9] =
-    ["+function|list", "+function|load", "+info", "+xread", "+xrange", "+fcall_ro", "+time", "+publish", "+subscribe"];
+const DIRECT: [&str; 11] = [
+    "+hgetall",
+    "+xinfo|stream",
+    "+function|list",
+    "+function|load",
+    "+info",
+    "+xread",
+    "+xrange",
+    "+fcall_ro",
+    "+time",
+    "+publish",
+    "+subscribe",
+];
 
 /// Returns the users of the page with their rights, for a cluster with the name `main`.
 fn users() -> Vec<(String, Vec<String>)> {
@@ -90,9 +102,18 @@ fn allowed(server: &mut Server, user: &str) -> Vec<&'static str> {
     note("hold", may(connection, &Hold { keys, caller, token: None, lease, phase: Phase::Seeding }));
     let token = worker.token;
     note("renew", may(connection, &Renew { keys, group, caller, token, lease, replication, position: begin }));
+    let position = begin;
+    let commit = Commit { keys, group, caller, token, lease, replication, position, changes: &changes() };
+    note("commit", may(connection, &commit));
     note("release", may(connection, &Release { keys, group, caller, token, replication, position: begin }));
     note("acquire", may(connection, &acquire));
+    note("note", may(connection, &Note { keys, group, caller, replication, position }));
     allowed
+}
+
+/// One field that is set and one that is deleted.
+fn changes() -> Changes {
+    Changes { deleted: vec![b"=b".to_vec()], set: vec![(b"=a".to_vec(), b"1".to_vec())] }
 }
 
 #[test]
@@ -110,11 +131,13 @@ fn each_role_can_call_what_it_needs_and_nothing_else() {
         "drop",
         "hold",
         "renew",
+        "commit",
         "release",
         "acquire",
+        "note",
     ];
     assert_eq!(allowed(&mut server, "klines-ingest"), ingest);
-    let serve = ["beat", "leave", "join", "view", "renew", "release", "acquire"];
+    let serve = ["beat", "leave", "join", "view", "renew", "commit", "release", "acquire", "note"];
     assert_eq!(allowed(&mut server, "klines-serve"), serve);
     assert_eq!(allowed(&mut server, "klines-status"), ["view", "partition"]);
     assert_eq!(allowed(&mut server, "klines-loader"), [""; 0]);

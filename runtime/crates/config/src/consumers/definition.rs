@@ -9,7 +9,7 @@ use klines_system::limits::Limits;
 use serde_json::{Map, Value};
 
 use super::grants::Granted;
-use super::{Allow, Component, Components, Consumer, OnError, Shipped, limits};
+use super::{Allow, Component, Components, Consumer, Group, OnError, Shipped, limits};
 use crate::document::Content;
 use crate::loader::{Key, Loader, Section, Sourced};
 use crate::native::Native;
@@ -24,6 +24,7 @@ const INTERVALS: Key = Key::new("intervals");
 const CLOSED_ONLY: Key = Key::new("closed_only");
 const ON_ERROR: Key = Key::new("on_error");
 const REPLAY_ON_START: Key = Key::new("replay_on_start");
+const GROUP: Key = Key::new("group");
 const SETTINGS: &str = "settings";
 
 /// Largest length of a consumer's name, in characters.
@@ -43,6 +44,7 @@ pub(super) struct Definition {
     closed_only: bool,
     on_error: OnError,
     replay_on_start: Millis,
+    group: Group,
     allow: Allow,
     /// The folders of `allow`, with their places.
     pub granted: Vec<Granted>,
@@ -68,6 +70,7 @@ impl Definition {
         let closed_only = loader.read(&mut section, CLOSED_ONLY, false).value;
         let on_error = loader.read(&mut section, ON_ERROR, OnError::Restart).value;
         let replay_on_start = read_replay(loader, &mut section, component.as_ref());
+        let group = read_group(loader, &mut section, component.as_ref());
         let mut allow_section = loader.section(&mut section, "allow");
         let (allow, granted) = Allow::read(loader, &mut allow_section, name, component.as_ref(), secrets);
         loader.finish(allow_section);
@@ -87,6 +90,7 @@ impl Definition {
             closed_only,
             on_error,
             replay_on_start,
+            group,
             allow,
             granted,
             limits,
@@ -114,6 +118,7 @@ impl Definition {
             closed_only: self.closed_only,
             on_error: self.on_error,
             replay_on_start: self.replay_on_start,
+            group: self.group,
             allow: self.allow,
             limits: self.limits,
             settings: self.settings,
@@ -185,6 +190,22 @@ fn read_replay(loader: &mut Loader<'_>, section: &mut Section<'_>, component: Op
         loader.report.push(diagnostic.expected("no `replay_on_start`"));
     }
     replayed.min(MAX_REPLAY)
+}
+
+/// Reads on which nodes of a cluster a consumer gets a kline.
+fn read_group(loader: &mut Loader<'_>, section: &mut Section<'_>, component: Option<&Component>) -> Group {
+    let default = match component {
+        Some(Component::Native(_) | Component::Shipped(Shipped::Console)) => Group::Every,
+        // Its instances would write the same files.
+        Some(Component::Shipped(Shipped::Jsonl)) => Group::Single,
+        _ => Group::Partitions,
+    };
+    let read = loader.read(section, GROUP, default);
+    if let (Some(Component::Native(native)), true) = (component, read.value != Group::Every) {
+        let message = format!("`{}` gets every kline on each node of a cluster", native.as_str());
+        loader.report.push(read.error(message).expected("no `group`"));
+    }
+    read.value
 }
 
 /// Refuses the keys that only a component in the sandbox has. `limits` is allowed because of its key `queue`.

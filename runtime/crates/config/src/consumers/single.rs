@@ -7,7 +7,7 @@ use klines_system::limits::Limits;
 use serde_json::{Map, Value};
 
 use super::grants::{guard, secret_variables};
-use super::{Allow, Component, Consumer, OnError, limits, read_settings};
+use super::{Allow, Component, Consumer, Group, OnError, limits, read_settings};
 use crate::document::Content;
 use crate::loader::{Key, Loader, Section};
 
@@ -51,6 +51,7 @@ pub fn read(loader: &mut Loader<'_>, name: &str, component: PathBuf, omitted: Om
     consumer.closed_only = loader.read(&mut section, CLOSED_ONLY, false).value;
     consumer.on_error = loader.read(&mut section, ON_ERROR, OnError::Restart).value;
     section.entry("replay_on_start");
+    section.entry("group");
     let mut inner = loader.section(&mut section, "allow");
     if !omitted.allow {
         let (allow, granted) = Allow::read(loader, &mut inner, name, None, &secrets);
@@ -91,6 +92,7 @@ fn without_section(name: &str, component: PathBuf) -> Consumer {
         closed_only: false,
         on_error: OnError::Restart,
         replay_on_start: 0,
+        group: Group::Every,
         allow: Allow::default(),
         limits: Limits::default(),
         settings: Value::Object(Map::new()),

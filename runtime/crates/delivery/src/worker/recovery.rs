@@ -106,7 +106,7 @@ impl Worker {
         }
     }
 
-    /// Drops and counts the waiting klines, then waits for an order that requests a new instance.
+    /// Drops and counts the waiting klines, unless they can wait, then waits for an order that requests a new instance.
     pub(super) fn wait_until_resumed(&mut self, state: State) -> Phase {
         self.unreported_losses += self.pending.as_ref().map_or(0, |pending| pending.delivery.lost);
         self.shared.stats.set_state(state);
@@ -114,10 +114,12 @@ impl Worker {
         if self.shared.queue.is_ending() && state != State::Finished {
             return Phase::Over(state);
         }
-        let dropped = self.take_pending().len() as u64 + self.shared.queue.suspend();
-        self.shared.stats.count_lost_while_resting(dropped);
-        self.shared.stats.set_in_hand(0);
-        self.unreported_losses += dropped;
+        if !self.blueprint.profile().is_repeated {
+            let dropped = self.take_pending().len() as u64 + self.shared.queue.suspend();
+            self.shared.stats.count_lost_while_resting(dropped);
+            self.shared.stats.set_in_hand(0);
+            self.unreported_losses += dropped;
+        }
         while self.shared.queue.wait_for_order() {
             if self.execute_orders_without_instance() {
                 // A version that failed must not be restored.
@@ -139,7 +141,7 @@ impl Worker {
         if state == State::Stopped && (is_kept || rest.is_empty()) {
             self.progress.finished();
         }
-        if !is_kept {
+        if !is_kept && !self.blueprint.profile().is_repeated {
             self.shared.stats.count_lost(LossReason::Shutdown, rest.len() as u64);
         }
         self.shared.stats.set_in_hand(0);

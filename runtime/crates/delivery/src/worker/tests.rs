@@ -127,6 +127,7 @@ fn spec(name: &str, consumer: &Scripted, grouping: Grouping) -> Spec {
         queue: 100,
         grouping,
         on_error: OnError::default(),
+        hub: None,
     }
 }
 

@@ -64,6 +64,9 @@ pub enum Unusable {
         "it was written by a newer version of klines (schema {0}; this one reads up to {SCHEMA}): use that version, or move the file away"
     )]
     Newer(i64),
+    /// What keeps it outside this process cannot read or write it.
+    #[error("{0}")]
+    Elsewhere(String),
     /// Another program has written it.
     #[error("it is a database of another program: move the file away")]
     Foreign,

@@ -1,7 +1,10 @@
 //! Tests of what a state commits, discards and refuses.
 
+use std::path::Path;
+
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::fixture::kline;
+use klines_delivery::shared_state;
 use proptest::prelude::*;
 
 use super::*;
@@ -240,9 +243,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_state_behaves_like_a_map(steps in prop::collection::vec((0u8..5, 0usize..4, 0usize..20), 1..60)) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path(), 300);
+    fn a_state_behaves_like_a_map(
+        steps in prop::collection::vec((0u8..5, 0usize..4, 0usize..20), 1..60), is_elsewhere in any::<bool>()
+    ) {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), Arc::<Elsewhere>::default());
+        let store = match is_elsewhere {
+            true => Arc::new(StateStore::elsewhere(elsewhere.clone(), 300)),
+            false => store(folder.path(), 300),
+        };
         let mut state = started(&store);
         let (mut kept, mut model) = (BTreeMap::<String, Vec<u8>>::new(), BTreeMap::new());
         for (step, key, length) in steps {
@@ -276,5 +284,58 @@ proptest! {
                 prop_assert_eq!(&state.get(key).unwrap(), &Some(value.clone()));
             }
         }
+        if is_elsewhere {
+            let written = elsewhere.read().unwrap().into_iter().map(|(key, value)| (key.to_string(), value.to_vec()));
+            prop_assert_eq!(written.collect::<BTreeMap<_, _>>(), kept);
+        }
     }
+}
+
+/// A state that is kept outside of the store.
+#[derive(Debug, Default)]
+struct Elsewhere {
+    entries: Mutex<BTreeMap<Arc<str>, shared_state::Value>>,
+    /// How often the position was written.
+    writes: Mutex<u32>,
+    is_lost: Mutex<bool>,
+}
+
+impl SharedState for Elsewhere {
+    fn read(&self) -> Result<Vec<shared_state::Entry>, String> {
+        Ok(self.entries.lock().unwrap().iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn write(&self, changes: Vec<shared_state::Change>) -> Result<(), String> {
+        if *self.is_lost.lock().unwrap() {
+            return Err("the lease is over".to_owned());
+        }
+        *self.writes.lock().unwrap() += 1;
+        let mut entries = self.entries.lock().unwrap();
+        for (key, value) in changes {
+            match value {
+                Some(value) => entries.insert(key, value),
+                None => entries.remove(&key),
+            };
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_position_elsewhere_moves_with_each_call_that_takes_closed_klines() {
+    let elsewhere = Arc::<Elsewhere>::default();
+    let mut state = started(&Arc::new(StateStore::elsewhere(elsewhere.clone(), 300)));
+    let closed = kline("BTCUSDT", "1m", 0, true).into();
+    state.commit(&[closed], in_time).unwrap();
+    assert_eq!(*elsewhere.writes.lock().unwrap(), 0, "the consumer does not use the state");
+    assert_eq!(state.get("a").unwrap(), None);
+    state.commit(&[kline("BTCUSDT", "1m", 1, true).into()], in_time).unwrap();
+    assert_eq!(*elsewhere.writes.lock().unwrap(), 1, "also if nothing changes");
+    state.commit(&[kline("BTCUSDT", "1m", 2, false).into()], in_time).unwrap();
+    assert_eq!(*elsewhere.writes.lock().unwrap(), 1, "updates do not move it");
+    set(&mut state, "a", "1");
+    *elsewhere.is_lost.lock().unwrap() = true;
+    let error = state.commit(&[kline("BTCUSDT", "1m", 2, true).into()], in_time).unwrap_err();
+    assert_eq!(error.to_string(), "the state in the cluster cannot be used: the lease is over");
+    assert_eq!(state.get("a").unwrap(), None, "the copy has only what was written");
 }

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use klines_cluster::group;
+use klines_cluster::member::Name;
 use klines_cluster::membership::Phase;
 use klines_cluster::node::{Counts, Node};
 use klines_cluster::reader::Counters;
+use klines_cluster::roster::{Entry, Roster};
 
 use super::family::{Exposition, Unit};
 
@@ -56,6 +59,65 @@ pub(super) fn node(exposition: &mut Exposition<'_>, node: &Node, writes: bool) -
         exposition.counters(name, help, [(bare, count)])?;
     }
     Ok(())
+}
+
+/// One of the counters of a group.
+type Pick = fn(&group::Counters) -> &AtomicU64;
+
+fn sample<'a>(name: &'a Name, entry: &Entry, pick: Pick) -> ([(&'static str, &'a str); 1], u64) {
+    ([("consumer", name.as_str())], pick(&entry.counters).load(Ordering::Relaxed))
+}
+
+/// Writes what the groups of a serve node have read and processed.
+pub(super) fn groups(exposition: &mut Exposition<'_>, roster: &Roster) -> fmt::Result {
+    let groups = roster.groups();
+    let of = |pick: Pick| {
+        let one = |(name, entry)| sample(name, entry, pick);
+        groups.iter().map(one).collect::<Vec<_>>()
+    };
+    exposition.gauges(
+        "klines_cluster_group_partitions",
+        "Partitions that this node consumes for a group.",
+        Unit::None,
+        of(|counters| &counters.partitions),
+    )?;
+    for (name, help, pick) in [
+        (
+            "klines_cluster_group_read_entries",
+            "Total number of entries of streams that this node has read for a group.",
+            (|counters| &counters.entries) as Pick,
+        ),
+        (
+            "klines_cluster_group_acknowledged_entries",
+            "Total number of entries that the consumer of a group has accepted on this node.",
+            |counters| &counters.acknowledged,
+        ),
+        (
+            "klines_cluster_group_state_writes",
+            "Total number of states of a group that this node has written.",
+            |counters| &counters.commits,
+        ),
+        (
+            "klines_cluster_group_missing_klines",
+            "Total number of sequences that were missing in what was read for a group.",
+            |counters| &counters.missing,
+        ),
+        (
+            "klines_cluster_group_trimmed_partitions",
+            "Total number of partitions that a group began behind entries which were removed before it had acknowledged them.",
+            |counters| &counters.trimmed,
+        ),
+    ] {
+        exposition.counters(name, help, of(pick))?;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "it is far below 2^53 ms")]
+    let lags = of(|counters| &counters.lag).into_iter().map(|(label, lag)| (label, lag as f64 / 1_000.0));
+    exposition.gauges(
+        "klines_cluster_group_lag",
+        "How long after it was written the newest entry was read for a group, by the clocks of Redis and this machine.",
+        Unit::Seconds,
+        lags,
+    )
 }
 
 /// Writes what a serve node has read.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A whole cluster on this machine: Redis, a simulated exchange, three ingest nodes and two gateways, until Ctrl-C or for a
-# number of seconds. Takes the path of klines, the first of five free ports, and the seconds (default: until Ctrl-C). Everything is
+# A whole cluster on this machine: Redis, a simulated exchange, three ingest nodes, two gateways and two workers, until Ctrl-C or for
+# a number of seconds. Takes the path of klines, the first of five free ports, and the seconds (default: until Ctrl-C). Everything is
 # in target/cluster.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -18,6 +18,7 @@ trap exit INT TERM
 redis=$((port)) exchange=$((port + 1))
 redis-server --bind 127.0.0.1 --port "$redis" --save '' --dir "$folder" >"$folder/redis.log" &
 started+=($!)
+echo "redis-server: process $!"
 "$klines" simulate --symbols 50 --listen "127.0.0.1:$exchange" >"$folder/exchange.log" 2>&1 &
 started+=($!)
 
@@ -42,6 +43,7 @@ echo "starting:"
 for number in 1 2 3; do node "ingest-$number" ingest; done
 node gateway-1 serve WEBSOCKET_PORT=$((port + 2))
 node gateway-2 serve WEBSOCKET_PORT=$((port + 3))
+for number in 1 2; do node "worker-$number" serve ENABLED_CONSUMERS=shared; done
 cat <<TEXT
 
 Charts: http://127.0.0.1:$((port + 2))/ and http://127.0.0.1:$((port + 3))/, klines and logs: $folder
@@ -53,16 +55,17 @@ Kill any of the processes above and look again. Start it again, or one more:
 
 TEXT
 
-# Every ten seconds what the status says, and the last kline of a gateway.
+# Every ten seconds what the status says, and the last kline of a gateway and of a worker.
 end=$((SECONDS + ${seconds:-1000000000}))
 while ((SECONDS < end)); do
   sleep 10 &
   wait $! || true
   "$klines" cluster status || true
   tail -n 1 "$folder/gateway-1.out"
+  tail -n 1 "$folder/worker-1.out"
   echo
 done
 # Whoever asks for an end wants to know whether it has worked.
 "$klines" cluster status >/dev/null
 grep -q '✓' "$folder/gateway-1.out"
-grep -q '✓' "$folder/gateway-2.out"
+for node in gateway-2 worker-1 worker-2; do grep -q '✓' "$folder/$node.out"; done

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use klines_config::cluster::Role;
 use klines_config::{Config, Report};
 use serde_json::json;
 
@@ -16,7 +17,8 @@ use crate::cli::{CheckArgs, EXIT_CONFIG};
 /// # Errors
 /// When the check itself fails: the WebAssembly engine cannot start, or the exchange does not answer.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let (config, mut report) = klines_config::examine(args.flags.sources());
+    let (mut config, mut report) = klines_config::examine(args.flags.sources());
+    config.adapt_to_role();
     let components = wiring::compiling::for_a_check(&config)?;
     let (catalog, past) = (wiring::catalog(&config), past::of_run(&config));
     let reads = wiring::Reads::of(&past);
@@ -52,6 +54,11 @@ fn print_result(report: &Report, config: &Config, queues: &Queues<'_>, as_json: 
     let consumers: Vec<&str> = config.consumers.iter().map(|consumer| consumer.name.as_str()).collect();
     let intervals: Vec<String> = config.klines.intervals.iter().map(ToString::to_string).collect();
     let (watched, intervals, consumers) = (exchange::describe(config), intervals.join(","), consumers.join(","));
-    let queues = queues.text();
-    output::print(&format!("configuration ok: {watched} at {intervals} to {consumers}\n{queues}"))
+    let (queues, cluster) = (queues.text(), &config.cluster.name);
+    let flow = match config.cluster.role {
+        Role::All => format!("{watched} at {intervals} to {consumers}"),
+        Role::Ingest => format!("{watched} at {intervals} to the cluster {cluster}"),
+        Role::Serve => format!("{watched} at {intervals} from the cluster {cluster} to {consumers}"),
+    };
+    output::print(&format!("configuration ok: {flow}\n{queues}"))
 }

@@ -143,7 +143,10 @@ pub fn load(args: &ClusterLoadArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns the Redis of the cluster.
-fn server(cluster: &Cluster) -> anyhow::Result<Server> {
+///
+/// # Errors
+/// When its address cannot be used.
+pub fn server(cluster: &Cluster) -> anyhow::Result<Server> {
     let url = cluster.redis_url.as_ref().context("`cluster.redis_url` is not set: set the address of Redis")?;
     let sentinels: Vec<&str> = cluster.sentinels.iter().map(|address| address.0.expose()).collect();
     Server::new(url.0.expose(), &sentinels, cluster.authorities.clone()).context("`cluster.redis_url`")

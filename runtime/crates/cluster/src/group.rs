@@ -32,11 +32,14 @@ use self::driver::Driver;
 use self::link::Link;
 use crate::member::Name;
 use crate::partition::Partitions;
-use crate::roster::{Entry, Roster};
+use crate::roster::{Announced, Roster};
 use crate::server::Server;
 
 /// How many batches of updates wait for a group.
 const UPDATES: usize = 64;
+
+/// How many orders wait for the driver: the consumer waits for the answer to each, and there is one that ends it.
+const ORDERS: usize = 4;
 
 /// Returns the id of a series that is wanted here; `None` for others.
 pub type Find = Arc<dyn Fn(&SeriesKey) -> Option<SeriesId> + Send + Sync>;
@@ -103,7 +106,8 @@ pub trait Instances: Send + Sync {
     fn profile(&self) -> Profile;
 }
 
-/// A group on this node. It works from the first instance on, until the last blueprint is dropped.
+/// A group on this node. It works from the first instance that has started, until the last blueprint is dropped, except while the
+/// consumer has failed or is quarantined.
 #[derive(Debug)]
 pub struct Group {
     settings: Settings,
@@ -112,7 +116,7 @@ pub struct Group {
     book: Arc<Book>,
     counters: Arc<Counters>,
     /// What the driver takes, until it starts.
-    inbox: Mutex<Option<mpsc::UnboundedReceiver<book::Order>>>,
+    inbox: Mutex<Option<mpsc::Receiver<book::Order>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -120,7 +124,7 @@ impl Group {
     /// Creates a group that does nothing yet. Its consumer receives its klines from [`Group::hub`].
     #[must_use]
     pub fn new(settings: Settings, roster: Arc<Roster>, run: &Hub) -> Arc<Self> {
-        let (orders, inbox) = mpsc::unbounded_channel();
+        let (orders, inbox) = mpsc::channel(ORDERS);
         Arc::new(Self {
             settings,
             roster,
@@ -142,21 +146,26 @@ impl Group {
     fn start(&self) -> io::Result<()> {
         let Some(inbox) = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         let (updates, updated) = mpsc::channel(UPDATES);
-        let seen = self.roster.seen();
-        let link = Link::new(&self.settings)?;
-        let driver = Driver::new(&self.settings, (self.hub.clone(), self.book.clone(), self.counters.clone()), link);
+        let announced = Announced::new(&self.settings.group, &self.roster, updates, &self.counters);
+        let parts = driver::Parts {
+            settings: self.settings.clone(),
+            hub: self.hub.clone(),
+            book: self.book.clone(),
+            counters: self.counters.clone(),
+            link: Link::new(&self.settings)?,
+            announced,
+        };
+        let driver = Driver::new(parts);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("group-{}", self.settings.group));
-        let thread = thread.spawn(move || runtime.block_on(driver.run(inbox, updated, seen)))?;
+        let thread = thread.spawn(move || runtime.block_on(driver.run(inbox, updated)))?;
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-        self.roster.add(self.settings.group.clone(), Entry { updates, counters: self.counters.clone() });
         Ok(())
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.roster.remove(&self.settings.group);
         self.book.end();
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // A panic of the thread was reported when it happened.

@@ -41,8 +41,7 @@ pub enum Loaded {
 /// [`LibraryError::TooOld`] if Redis has no functions, [`LibraryError::Differs`] if this version is there with another
 /// text, which is never replaced, and whatever Redis refuses.
 pub async fn load(connection: &mut impl ConnectionLike) -> Result<Loaded, LibraryError> {
-    check_version(connection).await?;
-    if is_there(connection).await? {
+    if find(connection).await? {
         return Ok(Loaded::Before);
     }
     match request(connection, "FUNCTION LOAD", cmd("FUNCTION").arg("LOAD").arg(source())).await {
@@ -53,6 +52,15 @@ pub async fn load(connection: &mut impl ConnectionLike) -> Result<Loaded, Librar
             _ => Err(error),
         },
     }
+}
+
+/// Returns whether this version of the library is there. Changes nothing.
+///
+/// # Errors
+/// [`LibraryError::TooOld`], [`LibraryError::Differs`], and whatever Redis refuses.
+pub async fn find(connection: &mut impl ConnectionLike) -> Result<bool, LibraryError> {
+    check_version(connection).await?;
+    is_there(connection).await
 }
 
 async fn check_version(connection: &mut impl ConnectionLike) -> Result<(), LibraryError> {

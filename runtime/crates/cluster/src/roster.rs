@@ -19,6 +19,48 @@ pub struct Entry {
     pub counters: Arc<Counters>,
 }
 
+/// A group that is announced for as long as this process can work for it.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    group: Name,
+    entry: Entry,
+    roster: Arc<Roster>,
+}
+
+impl Announced {
+    pub(crate) fn new(
+        group: &Name,
+        roster: &Arc<Roster>,
+        updates: mpsc::Sender<Batch>,
+        counters: &Arc<Counters>,
+    ) -> Self {
+        let announced =
+            Self { group: group.clone(), entry: Entry { updates, counters: counters.clone() }, roster: roster.clone() };
+        announced.set(true);
+        announced
+    }
+
+    /// Announces the group, or takes that back.
+    pub(crate) fn set(&self, works: bool) {
+        if works {
+            self.roster.add(self.group.clone(), self.entry.clone());
+        } else {
+            self.roster.remove(&self.group);
+        }
+    }
+
+    /// Returns what the node sees, whenever it changes.
+    pub(crate) fn seen(&self) -> watch::Receiver<Seen> {
+        self.roster.seen()
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
 /// The groups of a process, and what its node sees of the cluster.
 #[derive(Debug, Default)]
 pub struct Roster {
@@ -37,11 +79,11 @@ impl Roster {
         self.groups.borrow().keys().cloned().collect()
     }
 
-    pub(crate) fn add(&self, group: Name, entry: Entry) {
+    fn add(&self, group: Name, entry: Entry) {
         self.groups.send_modify(|groups| drop(groups.insert(group, entry)));
     }
 
-    pub(crate) fn remove(&self, group: &Name) {
+    fn remove(&self, group: &Name) {
         self.groups.send_modify(|groups| drop(groups.remove(group)));
     }
 

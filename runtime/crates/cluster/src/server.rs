@@ -2,6 +2,8 @@
 //!
 //! `link` decides when to try again. Passwords are kept in the client and nowhere else.
 
+mod info;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use ::redis::{
 use klines_domain::sanitize::sanitize;
 use thiserror::Error;
 
+pub use self::info::Info;
 use crate::library::{self, LibraryError};
 
 /// How long one attempt may take in all.
@@ -41,6 +44,8 @@ pub struct Connected {
     pub connection: MultiplexedConnection,
     /// The replication id: it is another one after a failover.
     pub replication: Arc<str>,
+    /// How Redis makes room when its memory is full, if that removes keys: then it can lose what nodes have agreed on.
+    pub eviction: Option<String>,
 }
 
 /// Why an address is not valid. It contains no password.
@@ -104,10 +109,22 @@ impl Server {
         let connecting = async {
             let mut connection = self.open().await?;
             library::load(&mut connection).await?;
-            let replication = replication(&mut connection).await?;
-            Ok(Connected { connection, replication })
+            let Info { replication, eviction, .. } = Info::read(&mut connection).await?;
+            Ok(Connected { connection, replication, eviction })
         };
         tokio::time::timeout(CONNECT, connecting).await.unwrap_or(Err(ConnectError::Silent))
+    }
+
+    /// Reads what the master says about itself, and whether it has the functions.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn examine(&self) -> Result<(Info, bool), ConnectError> {
+        let examining = async {
+            let mut connection = self.open().await?;
+            Ok((Info::read(&mut connection).await?, library::find(&mut connection).await?))
+        };
+        tokio::time::timeout(CONNECT, examining).await.unwrap_or(Err(ConnectError::Silent))
     }
 
     /// Connects once to the master, for those who only look on.
@@ -199,17 +216,6 @@ fn with_host(like: &ConnectionAddr, host: String, port: u16) -> ConnectionAddr {
         }
         _ => ConnectionAddr::Tcp(host, port),
     }
-}
-
-/// Returns the replication id of a master.
-async fn replication(connection: &mut MultiplexedConnection) -> Result<Arc<str>, ConnectError> {
-    let text: String = cmd("INFO").arg("replication").query_async(connection).await.map_err(|error| failed(&error))?;
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    if field("role") != Some("master") {
-        return Err(ConnectError::Replica);
-    }
-    let id = field("master_replid").map(str::trim).filter(|id| id.chars().all(|c| c.is_ascii_alphanumeric()));
-    id.map(Arc::from).ok_or_else(|| ConnectError::Failed("INFO replication has no master_replid".to_owned()))
 }
 
 fn failed(error: &RedisError) -> ConnectError {

@@ -36,6 +36,12 @@ impl Acknowledged {
         self.batches.fetch_max(self.queue.pushed(), Ordering::Release);
     }
 
+    /// Returns whether the consumer has failed or is quarantined, and waits for an order.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.queue.is_resting()
+    }
+
     /// Returns of how many batches of this run it has acknowledged everything; `None` while klines of earlier runs are to
     /// come.
     #[must_use]

@@ -83,6 +83,8 @@ struct QueueState {
     replay_waiting: bool,
     shift: WorkShift,
     ending: Ending,
+    /// Whether the consumer has failed or is quarantined, and waits for an order.
+    is_resting: bool,
 }
 
 /// A locked, empty queue whose consumer's thread sleeps in it.
@@ -118,6 +120,7 @@ impl Queue {
             replay_waiting: false,
             shift: WorkShift::default(),
             ending: Ending::Open,
+            is_resting: false,
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -259,6 +262,17 @@ impl Queue {
         state.buffer.suspended = true;
         self.changed.notify_all();
         state.buffer.forget().len() as u64
+    }
+
+    /// Notes whether its consumer has failed or is quarantined, and waits for an order.
+    pub(super) fn rest(&self, is_resting: bool) {
+        self.lock().is_resting = is_resting;
+    }
+
+    /// Returns whether its consumer has failed or is quarantined, and waits for an order.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.lock().is_resting
     }
 
     /// Lets new klines wait again.

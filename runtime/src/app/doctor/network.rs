@@ -1,10 +1,12 @@
-//! Checks of the network: the exchange's REST API and streams, the local clock by the exchange's, and Redis.
+//! Checks of the network: the exchange's REST API and streams, the local clock by the exchange's, and Redis as a consumer and as
+//! that of a cluster.
 
 use klines_bybit::config::BybitConfig;
 use klines_bybit::connect::{Dialer, redacted};
 use klines_bybit::handshake;
 use klines_bybit::rest::Gate;
 use klines_config::Config;
+use klines_config::cluster::Role;
 use klines_config::consumers::Component;
 use klines_config::native::Native;
 use klines_domain::symbol::Category;
@@ -19,6 +21,7 @@ const CLOCK: &str = "clock";
 const REST: &str = "exchange REST";
 const STREAM: &str = "exchange stream";
 const REDIS: &str = "redis";
+const CLUSTER: &str = "cluster";
 /// What fixes most of what keeps the exchange from being reached.
 const NETWORK: &str =
     "check the network, the firewall, the proxy variables, and ws_url, rest_url and testnet in [exchange]";
@@ -39,8 +42,9 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         Err(error) => return vec![Finding::problem(REST, format!("{error:#}"), "correct SSL_CERT_FILE")],
     };
     runtime.block_on(async {
-        let (rest, streams, redis) = tokio::join!(rest(&wanted, &dialer), streams(&wanted, &dialer), redis(config));
-        rest.into_iter().chain(streams).chain(redis).collect()
+        let (rest, streams, redis, cluster) =
+            tokio::join!(rest(&wanted, &dialer), streams(&wanted, &dialer), redis(config), cluster(config));
+        rest.into_iter().chain(streams).chain(redis).chain(cluster).collect()
     })
 }
 
@@ -121,6 +125,36 @@ async fn redis(config: &Config) -> Option<Finding> {
             let fix = "start Redis, or correct REDIS_URL; klines wait on disk meanwhile";
             Finding::problem(REDIS, format!("{shown}: {trouble}"), fix)
         }
+    })
+}
+
+/// Checks the Redis of the cluster, if this process takes part in one.
+async fn cluster(config: &Config) -> Option<Finding> {
+    if config.cluster.role == Role::All {
+        return None;
+    }
+    let server = match crate::app::cluster::server(&config.cluster) {
+        Ok(server) => server,
+        Err(error) => return Some(Finding::problem(CLUSTER, format!("{error:#}"), "correct redis_url in [cluster]")),
+    };
+    let shown = server.shown();
+    let (info, has_functions) = match server.examine().await {
+        Ok(found) => found,
+        Err(error) => {
+            let fix = "start Redis, or correct redis_url and sentinels in [cluster]";
+            return Some(Finding::problem(CLUSTER, format!("{shown}: {error}"), fix));
+        }
+    };
+    let functions = if has_functions { "has the functions" } else { "has no functions yet: the first node loads them" };
+    Some(if let Some(policy) = info.eviction {
+        let text =
+            format!("{shown} removes keys when its memory is full ({policy}), and loses what nodes have agreed on");
+        Finding::problem(CLUSTER, text, "set maxmemory-policy noeviction in Redis")
+    } else if !info.is_appending && info.replicas == 0 {
+        let text = format!("{shown} {functions}; it loses everything when it restarts");
+        Finding::warning(CLUSTER, text, "set appendonly yes in Redis, or give it a replica")
+    } else {
+        Finding::ok(CLUSTER, format!("{shown} {functions}"))
     })
 }
 

@@ -18,11 +18,18 @@ const SOME: u64 = 18;
 type Identity = (String, String, String, String);
 type State = BTreeMap<String, String>;
 
-/// A worker: the ledger records every kline that it gets in its state, and asks for each third batch again.
+/// Lets the ledger ask for each third batch again.
+const AGAIN: &str = "settings.retry_every = 3\n";
+
+/// A worker: the ledger records every kline that it gets in its state.
 fn worker(cluster: &mut Cluster, name: &str, section: &str) -> Running {
+    worker_with(cluster, name, "ledger", section)
+}
+
+fn worker_with(cluster: &mut Cluster, name: &str, consumers: &str, section: &str) -> Running {
     let ledger = component("ledger");
-    let section = format!("[consumers.ledger]\ncomponent = {ledger:?}\nsettings.retry_every = 3\n{section}");
-    cluster.node_of(name, "serve", &[("ENABLED_CONSUMERS", "ledger")], &section)
+    let section = format!("[consumers.ledger]\ncomponent = {ledger:?}\n{section}");
+    cluster.node_of(name, "serve", &[("ENABLED_CONSUMERS", consumers)], &section)
 }
 
 fn key(partition: u16, kind: &str) -> String {
@@ -128,16 +135,16 @@ async fn partitions_move_with_their_state_when_workers_come_and_go() {
     let mut cluster = Cluster::start(91).await;
     let one = cluster.node("one", "ingest");
     cluster.until_counting(&["one"]);
-    let red = worker(&mut cluster, "red", "");
+    let red = worker(&mut cluster, "red", AGAIN);
     more(&cluster, SOME);
-    let blue = worker(&mut cluster, "blue", "");
+    let blue = worker(&mut cluster, "blue", AGAIN);
     let both: BTreeSet<String> = ["blue", "red"].map(str::to_owned).into();
     eventually("both work", || owners(&cluster) == both);
     more(&cluster, SOME);
     red.kill();
     eventually("one has all", || owners(&cluster) == ["blue".to_owned()].into());
     more(&cluster, SOME);
-    let red = worker(&mut cluster, "red", "");
+    let red = worker(&mut cluster, "red", AGAIN);
     eventually("both work again", || owners(&cluster) == both);
     blue.freeze();
     eventually("the other has all", || owners(&cluster) == ["red".to_owned()].into());
@@ -193,7 +200,7 @@ async fn a_redis_that_has_lost_its_last_writes_has_states_that_agree_with_the_po
     let mut cluster = Cluster::start(93).await;
     let [one, two] = ["one", "two"].map(|name| cluster.node(name, "ingest"));
     cluster.until_counting(&["one", "two"]);
-    let red = worker(&mut cluster, "red", "");
+    let red = worker(&mut cluster, "red", AGAIN);
     more(&cluster, SOME);
     cluster.redis.execute("SAVE");
     more(&cluster, SOME);
@@ -204,4 +211,27 @@ async fn a_redis_that_has_lost_its_last_writes_has_states_that_agree_with_the_po
     check(&cluster);
     one.kill();
     two.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_component_is_quarantined_gives_its_partitions_to_others() {
+    let mut cluster = Cluster::start(94).await;
+    let one = cluster.node("one", "ingest");
+    cluster.until_counting(&["one"]);
+    // With the console the run goes on.
+    let red = worker_with(&mut cluster, "red", "console,ledger", "settings.trap_every = 1\n");
+    red.until("it is quarantined", |said| said.err.contains("consumer crashes too often and is quarantined"));
+    eventually("nobody has its partitions", || {
+        let now = cluster.redis.execute("TIME");
+        let now: (u64, u64) = redis::from_redis_value(now).unwrap();
+        let is_over = |record: Vec<String>| record[2].parse::<u64>().unwrap() <= now.0 * 1_000;
+        (0..PARTITIONS).filter_map(|partition| record(&cluster, partition)).all(is_over)
+    });
+    let blue = worker(&mut cluster, "blue", AGAIN);
+    eventually("the other one has all", || owners(&cluster) == ["blue".to_owned()].into());
+    more(&cluster, SOME);
+    assert_eq!(owners(&cluster), ["blue".to_owned()].into());
+    blue.stop().success();
+    red.stop();
+    one.kill();
 }

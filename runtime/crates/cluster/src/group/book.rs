@@ -11,7 +11,7 @@ use std::time::Duration;
 use klines_delivery::shared_state::{Change, Entry, Value};
 use klines_domain::time::LocalMillis;
 use klines_system::clock::LocalClock;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 use crate::partition::Partition;
 use crate::stream_id::StreamId;
@@ -77,13 +77,13 @@ struct Content {
 #[derive(Debug)]
 pub(super) struct Book {
     content: Mutex<Content>,
-    orders: UnboundedSender<Order>,
+    orders: Sender<Order>,
     clock: LocalClock,
     began: LocalMillis,
 }
 
 impl Book {
-    pub(super) fn new(orders: UnboundedSender<Order>) -> Self {
+    pub(super) fn new(orders: Sender<Order>) -> Self {
         let clock = LocalClock::start();
         Self { content: Mutex::default(), orders, clock, began: clock.now() }
     }
@@ -141,7 +141,7 @@ impl Book {
     /// Asks the driver to end.
     pub(super) fn end(&self) {
         // It has ended already if it takes no orders, or was never started.
-        let _ = self.orders.send(Order::End);
+        let _ = self.orders.try_send(Order::End);
     }
 
     /// Begins with new instances. Returns their number.
@@ -197,7 +197,7 @@ impl Book {
         };
         let (answer, answered) = sync_channel(1);
         let order = Order::Commit { holding, at, changes: changes.clone(), answer };
-        self.orders.send(order).map_err(|_| lost(holding.partition))?;
+        self.orders.try_send(order).map_err(|_| lost(holding.partition))?;
         answered.recv().map_err(|_| lost(holding.partition))??;
         if let Some(held) = self.lock().held.get_mut(&holding.partition).filter(|held| held.number == holding.number) {
             for (key, value) in changes {
@@ -218,7 +218,7 @@ pub(super) fn lost(partition: Partition) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::sync::mpsc::channel;
 
     use super::*;
     use crate::partition::Partitions;
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_the_entry_that_was_published_with_it() {
-        let (orders, _inbox) = unbounded_channel();
+        let (orders, _inbox) = channel(1);
         let book = Book::new(orders);
         let reads = [read(1, 1, true), read(2, 1, false), read(2, 2, true), read(1, 2, false)];
         reads.iter().for_each(|one| book.read(*one));
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn only_a_lease_that_lasts_can_be_used_and_only_its_newest_instances_change_the_state() {
-        let (orders, mut inbox) = unbounded_channel();
+        let (orders, mut inbox) = channel(1);
         let book = Book::new(orders);
         let holding = Holding { partition: partition(1), number: 1 };
         book.begin(holding, Duration::ZERO, BTreeMap::new());

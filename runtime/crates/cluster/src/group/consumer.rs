@@ -43,7 +43,6 @@ impl Blueprint for GroupBlueprint {
     }
 
     fn instantiate(&mut self, work: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
-        self.group.start().map_err(|error| Failure::Fatal(format!("cannot start the thread of the group: {error}")))?;
         let Self { instances, group } = self.clone();
         let consumer = GroupConsumer {
             instances,
@@ -179,6 +178,7 @@ impl Consumer for GroupConsumer {
     /// Starts an instance for each lease: there are some if a new version replaces another one.
     fn start(&mut self) -> Result<(), Failure> {
         self.generation = self.group.book.begin_generation();
+        self.group.start().map_err(|error| Failure::Fatal(format!("cannot start the thread of the group: {error}")))?;
         let book = self.group.book.clone();
         let valid = book.holdings().into_iter().filter(|holding| book.is_valid(*holding));
         valid.into_iter().try_for_each(|holding| self.instance(holding).map(drop))

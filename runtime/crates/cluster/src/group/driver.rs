@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::redis::Value;
+use klines_delivery::acknowledged::Acknowledged;
 use klines_delivery::hub::Hub;
 use klines_domain::kline::{Batch, Kline};
 use klines_system::backoff::Backoff;
@@ -24,10 +25,12 @@ use super::slot::{Slot, Waiting};
 use super::{Counters, Settings};
 use crate::lease::Timing;
 use crate::library::LibraryError;
+use crate::member::View;
 use crate::node::Seen as SeenByNode;
 use crate::partition::Partition;
 use crate::reader::{entry, seen::Verdict};
 use crate::refusal::Refusal;
+use crate::roster::Announced;
 use crate::stream_id::StreamId;
 use crate::workers::{self, Input, Workers};
 
@@ -38,12 +41,23 @@ const END: Duration = Duration::from_secs(1);
 /// The pauses between attempts to connect. They are short, because leases are.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// What a driver works with.
+pub(super) struct Parts {
+    pub(super) settings: Settings,
+    pub(super) hub: Arc<Hub>,
+    pub(super) book: Arc<Book>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) link: Link,
+    pub(super) announced: Announced,
+}
+
 pub(super) struct Driver {
     settings: Settings,
     hub: Arc<Hub>,
     book: Arc<Book>,
     counters: Arc<Counters>,
     link: Link,
+    announced: Announced,
     workers: Workers,
     slots: BTreeMap<Partition, Slot>,
     /// What was read and is not published yet.
@@ -54,6 +68,8 @@ pub(super) struct Driver {
     known: BTreeSet<Partition>,
     /// The number of the last lease.
     number: u64,
+    /// Whether the consumer has failed or is quarantined: others work meanwhile.
+    is_resting: bool,
     pauses: Backoff,
     next_connect: Duration,
     /// The last trouble that was logged: each is logged once, until it is another one.
@@ -61,11 +77,8 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(
-        settings: &Settings,
-        (hub, book, counters): (Arc<Hub>, Arc<Book>, Arc<Counters>),
-        link: Link,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { settings, hub, book, counters, link, announced } = parts;
         let workers = Workers::new(workers::Settings {
             name: settings.node.clone(),
             group: settings.group.clone(),
@@ -74,17 +87,19 @@ impl Driver {
             timing: Timing::default(),
         });
         Self {
-            settings: settings.clone(),
+            settings,
             hub,
             book,
             counters,
             link,
+            announced,
             workers,
             slots: BTreeMap::new(),
             waiting: VecDeque::new(),
             granted: BTreeMap::new(),
             known: BTreeSet::new(),
             number: 0,
+            is_resting: false,
             pauses: Backoff::between(PAUSES.0, PAUSES.1),
             next_connect: Duration::ZERO,
             trouble: None,
@@ -92,12 +107,8 @@ impl Driver {
     }
 
     /// Runs until the group ends.
-    pub(super) async fn run(
-        mut self,
-        mut orders: mpsc::UnboundedReceiver<Order>,
-        mut updates: mpsc::Receiver<Batch>,
-        mut seen: watch::Receiver<SeenByNode>,
-    ) {
+    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut updates: mpsc::Receiver<Batch>) {
+        let mut seen = self.announced.seen();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reading: Option<Reading> = None;
@@ -151,9 +162,16 @@ impl Driver {
 
     async fn tick(&mut self, seen: &mut watch::Receiver<SeenByNode>) {
         self.connect().await;
+        let is_resting = self.acknowledged().is_some_and(|acknowledged| acknowledged.is_resting());
+        if is_resting != self.is_resting {
+            self.is_resting = is_resting;
+            self.announced.set(!is_resting);
+            seen.mark_changed();
+        }
         if seen.has_changed().unwrap_or_default() {
             let view = seen.borrow_and_update().view.clone();
-            self.input(Input::Viewed(view)).await;
+            // Without a share, it gives its partitions back.
+            self.input(Input::Viewed(if is_resting { View::default() } else { view })).await;
         }
         self.beat().await;
         let now = self.book.now();
@@ -260,14 +278,19 @@ impl Driver {
 
     /// Notes what the consumer has accepted.
     fn acknowledge(&mut self) {
-        let all = self.hub.acknowledgements().all();
-        let Some(batches) = all.first().and_then(|(_, acknowledged)| acknowledged.batches()) else { return };
+        let Some(batches) = self.acknowledged().and_then(|acknowledged| acknowledged.batches()) else { return };
         for Read { holding, at, .. } in self.book.accepted(batches) {
             if let Some(slot) = self.slots.get_mut(&holding.partition).filter(|slot| slot.holding == holding) {
                 slot.accepted(at);
                 self.counters.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Returns what the only consumer of the hub has acknowledged.
+    fn acknowledged(&self) -> Option<Arc<Acknowledged>> {
+        let all = self.hub.acknowledgements().all();
+        all.into_iter().next().map(|(_, acknowledged)| acknowledged)
     }
 
     /// Publishes updates of open windows.

@@ -326,6 +326,12 @@ impl Driver {
 
     fn connected(&mut self, connected: Connected) {
         info!(redis = self.parts.server.shown(), node = %self.settings.name, cluster = %self.settings.cluster, "connected to the cluster");
+        if let Some(policy) = &connected.eviction {
+            warn!(
+                policy,
+                "Redis removes keys when its memory is full, and loses what nodes have agreed on: set maxmemory-policy noeviction"
+            );
+        }
         self.parts.counters.connect();
         self.pauses.reset();
         (self.link, self.trouble) = (Link::Up(connected), None);

@@ -120,8 +120,10 @@ impl Worker {
             self.shared.stats.set_in_hand(0);
             self.unreported_losses += dropped;
         }
+        self.shared.queue.rest(true);
         while self.shared.queue.wait_for_order() {
             if self.execute_orders_without_instance() {
+                self.shared.queue.rest(false);
                 // A version that failed must not be restored.
                 self.previous = None;
                 self.restarts = Restarts::default();

@@ -34,7 +34,8 @@ impl Driver {
                 failed.then_some(Input::Refused { partition, token: Some(token), refusal: Refusal::Stale })
             }
             Action::Finish(partition) => {
-                let latest = self.book.now() + FINISH;
+                // A consumer that rests accepts nothing.
+                let latest = self.book.now() + if self.is_resting { Duration::ZERO } else { FINISH };
                 self.waiting.retain(|waiting| waiting.holding.partition != partition);
                 self.slots.get_mut(&partition)?.finishing = Some(latest);
                 None

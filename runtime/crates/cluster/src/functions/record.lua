@@ -61,6 +61,16 @@ local function is_better(record, one, other)
   return is_less(record[other * 5 + 2], record[one * 5 + 2])
 end
 
+-- Whether another node has a better version than the one that a node sends.
+local function has_better(record, node, version)
+  for at = 1, count(record) do
+    local rank = record[at * 5 + 1]
+    local is_more = rank == version.rank and is_less(version.trades, record[at * 5 + 2])
+    if record[at * 5 - 1] ~= node and (rank < version.rank or is_more) then return true end
+  end
+  return false
+end
+
 -- Takes the newest version of a node. Returns whether another one is published now.
 local function offer(record, node, version)
   local before = digest(record, record[3])

@@ -173,15 +173,17 @@ local function resend_one(call, kline)
     if kline ~= call.newest[kline.identity] then return keep(call, kline, record) end
     return offer_one(call, kline, record, free)
   end
-  -- Numbers are missing, or are another kline's by now.
-  local is_restored = kline.own and known < kline.revision
+  -- Numbers are missing, or are another kline's by now. Another Redis, which lost, may have published what is worse than
+  -- what this one got.
+  local is_later = known < kline.revision
+  local is_restored = kline.own and is_later and not (record and has_better(record, node, kline))
   if not is_restored or kline.sequence ~= last + 1 then begin_epoch(call) end
   record = record or new_record(node, kline)
   if is_restored then
     record[3] = put(record, node, kline)
     return publish(call, kline, record, kline.revision, math.max(kline.sequence, last + 1))
   end
-  if kline.own then call.conflicts = call.conflicts + 1 end
+  if kline.own and not is_later then call.conflicts = call.conflicts + 1 end
   offer(record, node, kline)
   return publish(call, kline, record, free(record[1]), math.max(last, kline.sequence) + 1)
 end

@@ -158,7 +158,7 @@ impl Ledger {
         self.epoch = self.epoch.max(known).saturating_add(1).max(now);
     }
 
-    fn place(&self, Given { kline, own }: &Given) -> Place {
+    fn place(&self, node: &Name, Given { kline, own }: &Given) -> Place {
         let Published { identity, version, revision, .. } = kline;
         match self.record(identity) {
             Some(record) if record.revision > *revision => Place::Known,
@@ -166,6 +166,7 @@ impl Ledger {
                 Place::Known
             }
             Some(record) if record.revision == *revision => Place::Conflict,
+            Some(record) if *own && record.has_better(node, version) => Place::Worse,
             _ if !own => Place::Lost,
             _ => Place::Restored,
         }
@@ -177,7 +178,7 @@ impl Ledger {
             return Outcome { status: Status::Old, revision: 0, sequence: 0 };
         }
         let (place, record, last) =
-            (self.place(given), self.record(identity).cloned(), self.sequence(&identity.series));
+            (self.place(node, given), self.record(identity).cloned(), self.sequence(&identity.series));
         // Other nodes may know later revisions that this Redis has lost.
         let free = |known: u64| (known.max(highest) / REVISION_STEP + 1) * REVISION_STEP;
         if place == Place::Known {
@@ -255,4 +256,6 @@ enum Place {
     Lost,
     /// Its revision is another version's.
     Conflict,
+    /// It was published by another Redis, which lost, while this one got a better version of another node.
+    Worse,
 }

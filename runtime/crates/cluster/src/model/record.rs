@@ -58,6 +58,13 @@ impl Record {
         (self.revision, self.sequence) = (revision, sequence);
     }
 
+    /// Returns whether another node has a better version than the one that a node sends.
+    #[must_use]
+    pub fn has_better(&self, node: &Name, version: &Version) -> bool {
+        let order = |version: &Version| (rank(version.quality), Reverse(version.trades));
+        self.versions.iter().any(|(name, other)| name != node && order(other) < order(version))
+    }
+
     /// Returns whether the version of a node is equal to another node's in quality and trades, and is another one, while
     /// none is better.
     #[must_use]

@@ -148,6 +148,20 @@ fn a_lost_version_of_a_node_that_has_ended_too_gives_way_to_the_next_best_under_
     );
 }
 
+#[test]
+fn what_a_losing_master_had_published_does_not_replace_a_better_version_of_another_node() {
+    let (mut ledger, better) = (ledger(), version(1, Quality::Complete, 5));
+    append(&mut ledger, "a", &better);
+    let (epoch, conflicts) = (ledger.epoch, ledger.conflicts);
+    // The other master did not have it, and gave `b` a later revision for its own.
+    let kline = Published { version: version(2, Quality::Gapped, 4), ..given(2, 1_000, 7).kline };
+    let sent = [Given { kline, own: true }];
+    let answered = write("b", "r1", &["a", "b"], NOW, |write| ledger.resend(write, epoch, &sent));
+    assert_eq!(answered, [outcome(Status::Kept, 2_000, 8)]);
+    assert_eq!(ledger.record(&identity()).unwrap().published(), &better);
+    assert_eq!((ledger.conflicts, ledger.epoch > epoch), (conflicts, true));
+}
+
 proptest! {
     /// Whatever nodes send, a series has every sequence once, and each kline every revision once.
     #[test]

@@ -115,6 +115,7 @@ impl Workers {
             }
             Input::Granted { partition, sent, token, position } => {
                 if self.ended.get(&partition).is_some_and(|ended| sent <= *ended) {
+                    self.abandon_older(partition, token, actions);
                     return actions.push(Action::Release(partition, token));
                 }
                 self.granted(partition, Lease::granted(token, sent, self.settings.timing), position, actions);
@@ -190,6 +191,15 @@ impl Workers {
     fn is_share(&self, partition: Partition) -> bool {
         let Settings { name, group, .. } = &self.settings;
         shares::worker(group, partition, self.view.workers(group)) == Some(name)
+    }
+
+    /// Gives up a lease that a later grant has replaced: when that is given back, Redis has none of this worker any longer.
+    fn abandon_older(&mut self, partition: Partition, token: Token, actions: &mut Vec<Action>) {
+        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        if slot.lease.is_some_and(|lease| lease.token() < token) {
+            slot.lease = None;
+            actions.push(Action::Abandon(partition));
+        }
     }
 
     fn granted(&mut self, partition: Partition, lease: Lease, position: StreamId, actions: &mut Vec<Action>) {

@@ -133,3 +133,14 @@ fn an_answer_to_a_request_from_before_a_release_begins_nothing() {
     assert_eq!(fixture.workers.may_acknowledge(first, at(300)), None);
     assert!(matches!(fixture.granted(first, 350, 2)[..], [Action::Begin(..)]));
 }
+
+#[test]
+fn a_worker_whose_lease_was_replaced_by_a_grant_that_it_gives_back_stops() {
+    let mut fixture = Fixture::holding(false);
+    let first = fixture.partitions[0];
+    fixture.on(Input::Refused { partition: first, token: Some(Token(1)), refusal: Refusal::Stale }, 100);
+    fixture.granted(first, 200, 3);
+    // A request from before the refusal has arrived after the one that was granted.
+    assert_eq!(fixture.granted(first, 50, 4), [Action::Abandon(first), Action::Release(first, Token(4))]);
+    assert_eq!(fixture.workers.may_acknowledge(first, at(300)), None);
+}

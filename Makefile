@@ -115,7 +115,7 @@ test-languages: build registry ## Make, build, test and run a consumer in every 
 # Named together with klines, whose dependencies it then shares: alone it would need other features of them.
 SIMULATION := cargo build --locked --quiet --release -p klines -p klines-simulation --bin klines-simulation
 
-sim: ## Simulate whole runs, seed by seed, on every core: SEEDS=10000 from FIRST=0, or SEED=n alone with a trace
+sim: ## Simulate whole runs and clusters, seed by seed, on every core: SEEDS=10000 from FIRST=0, or SEED=n alone with a trace
 	@$(SIMULATION)
 	@target/release/klines-simulation $(if $(SEED),$(SEED),$(or $(FIRST),0) $(or $(SEEDS),1000))
 

@@ -9,6 +9,8 @@ mod holding;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use klines_domain::mutants::Mutant;
+
 pub use self::holding::{Holder, Phase};
 
 use self::holding::Holding;
@@ -311,7 +313,7 @@ impl Node {
             return;
         }
         let share = self.share(partition);
-        let others_count = share.iter().all(|name| holding.counts(name));
+        let others_count = share.iter().all(|name| holding.counts(name)) || Mutant::HandOverTooSoon.is_made();
         let is_alone = share.is_empty() && self.mode == Mode::Draining;
         if holding.phase() == Phase::Seeding || is_alone || (!share.is_empty() && others_count) {
             let token = holding.token();

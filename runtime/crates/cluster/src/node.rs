@@ -5,7 +5,7 @@
 
 mod counters;
 mod driver;
-mod lane;
+pub mod lane;
 mod requests;
 
 use std::collections::BTreeSet;

@@ -3,6 +3,8 @@
 
 use std::cmp::Reverse;
 
+use klines_domain::mutants::Mutant;
+
 use crate::hash::hash;
 use crate::member::Name;
 use crate::partition::Partition;
@@ -20,6 +22,11 @@ pub fn holders<'a>(
     let mut ranked: Vec<_> = members.into_iter().map(|name| rank(&["ingest", &number], name)).collect();
     ranked.sort_unstable();
     ranked.dedup();
+    if Mutant::SharesReshuffled.is_made() {
+        let count = ranked.len().max(1);
+        ranked.sort_unstable_by_key(|(_, name)| *name);
+        ranked.rotate_left(usize::from(partition.number()) % count);
+    }
     ranked.into_iter().take(replicas).map(|(_, name)| name).collect()
 }
 

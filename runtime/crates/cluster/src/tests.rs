@@ -1,4 +1,4 @@
-//! Tests of several parts together.
+//! Tests of several parts together. Whole clusters by seed are in `klines-simulation`.
 
-mod simulation;
+mod random;
 mod writes;

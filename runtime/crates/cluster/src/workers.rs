@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use klines_domain::mutants::Mutant;
+
 use crate::lease::{Lease, Timing, Token};
 use crate::member::{Name, View};
 use crate::partition::{Partition, Partitions};
@@ -114,7 +116,9 @@ impl Workers {
                 self.deal(actions);
             }
             Input::Granted { partition, sent, token, position } => {
-                if self.ended.get(&partition).is_some_and(|ended| sent <= *ended) {
+                let sent = if Mutant::LeaseFromAnswer.is_made() { now } else { sent };
+                let is_old = self.ended.get(&partition).is_some_and(|ended| sent <= *ended);
+                if is_old && !Mutant::ReleaseRevived.is_made() {
                     self.abandon_older(partition, token, actions);
                     return actions.push(Action::Release(partition, token));
                 }
@@ -210,6 +214,8 @@ impl Workers {
         match slot.lease {
             None => {
                 slot.lease = Some(lease);
+                let skipped = u64::from(Mutant::BeginsTooLate.is_made());
+                let position = StreamId { millis: position.millis + skipped, ..position };
                 actions.push(Action::Begin(partition, lease.token(), position));
             }
             Some(known) if known.token() == lease.token() => slot.lease = Some(known.newer(lease)),

@@ -76,11 +76,39 @@ pub enum Mutant {
     HoleForgotten,
     /// A kline that may have been published before each of two crashes counts once.
     CrashNotCounted,
+    /// A worker counts its lease from the answer, not from the request.
+    LeaseFromAnswer,
+    /// An owner goes on after the end of its lease.
+    LeaseOutlived,
+    /// Redis accepts every token of a process, also one of an earlier grant.
+    StaleTokenAccepted,
+    /// An answer from before a release makes a worker the owner again.
+    ReleaseRevived,
+    /// A partition is given up before the new holder counts.
+    HandOverTooSoon,
+    /// A node counts before its first windows are right.
+    CountsTooSoon,
+    /// Partitions move between nodes that stay when another one ends.
+    SharesReshuffled,
+    /// The last minute is not sent again after a failover.
+    ResendSkipped,
+    /// New klines are taken after a failover although a holder has not sent its last minute again.
+    OwingForgotten,
+    /// No epoch begins when Redis is another one.
+    EpochKept,
+    /// Of the versions of a kline, the worst is published.
+    WorseVersionWins,
+    /// What a master that lost had published replaces what is better.
+    LoserRestored,
+    /// A worker begins behind an entry that nobody has acknowledged.
+    BeginsTooLate,
+    /// Redis lets the position of a group go back.
+    PositionBack,
 }
 
 impl Mutant {
-    /// All mistakes.
-    pub const ALL: [Self; 36] = [
+    /// The mistakes of one process.
+    pub const PROCESS: [Self; 36] = [
         Self::LossIgnored,
         Self::LossDiscovered,
         Self::CoveredTooSoon,
@@ -117,6 +145,24 @@ impl Mutant {
         Self::FullDiskForgotten,
         Self::HoleForgotten,
         Self::CrashNotCounted,
+    ];
+
+    /// The mistakes of a cluster.
+    pub const CLUSTER: [Self; 14] = [
+        Self::LeaseFromAnswer,
+        Self::LeaseOutlived,
+        Self::StaleTokenAccepted,
+        Self::ReleaseRevived,
+        Self::HandOverTooSoon,
+        Self::CountsTooSoon,
+        Self::SharesReshuffled,
+        Self::ResendSkipped,
+        Self::OwingForgotten,
+        Self::EpochKept,
+        Self::WorseVersionWins,
+        Self::LoserRestored,
+        Self::BeginsTooLate,
+        Self::PositionBack,
     ];
 
     /// Returns whether this mistake is made.

@@ -6,11 +6,14 @@
 //! middle, its store is a real one, in a temporary folder. So a run of minutes takes
 //! milliseconds, one seed gives the same bytes twice, and a failure is repeated with `make sim SEED=n`.
 //!
+//! [`cluster`] does the same with several processes on Redis.
+//!
 //! Two kinds of properties are checked: what is said is right (*safety*), and what can be known is said (*liveness*).
 
 mod check;
 mod client;
 mod clock;
+pub mod cluster;
 mod disk;
 mod exchange;
 mod market;

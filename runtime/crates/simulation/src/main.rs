@@ -1,33 +1,22 @@
-//! `klines-simulation [FIRST [SEEDS]]`: simulates runs by seed, on every core. One seed alone prints a trace. With the feature
-//! `mutants`, `klines-simulation mutants` makes each deliberate mistake, and has to find it.
+//! `klines-simulation [FIRST [SEEDS]]`: simulates runs by seed, on every core: of each seed one process, and one cluster. One
+//! seed alone prints a trace. With the feature `mutants`, `klines-simulation mutants` makes each deliberate mistake, and
+//! has to find it.
 
 #[cfg(feature = "mutants")]
 mod mutants;
+mod tally;
 
 use std::io::Write;
 use std::num::NonZero;
-use std::ops::AddAssign;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use anyhow::Context;
-use klines_simulation::{Plan, run};
+use klines_simulation::{Plan, cluster, run};
 
-/// The runs of a thread.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    failed: u64,
-    compared: usize,
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.failed += other.failed;
-        self.compared += other.compared;
-    }
-}
+use self::tally::Tally;
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -59,7 +48,12 @@ fn trace(seed: u64) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     write!(out, "{plan}{}", outcome.trace)?;
     outcome.faults.iter().try_for_each(|fault| writeln!(out, "fault: {fault}"))?;
-    Ok(exit_code(outcome.faults.is_empty()))
+    let plan = cluster::Plan::of(seed);
+    let of_cluster = cluster::run(&plan, true);
+    write!(out, "\n{plan}{}", of_cluster.trace)?;
+    of_cluster.faults.iter().try_for_each(|fault| writeln!(out, "fault: {fault}"))?;
+    of_cluster.figures.iter().try_for_each(|figures| writeln!(out, "{figures}"))?;
+    Ok(exit_code(outcome.faults.is_empty() && of_cluster.faults.is_empty()))
 }
 
 /// Simulates many seeds and prints what is wrong with those that fail.
@@ -86,23 +80,26 @@ fn simulate(first: u64, seeds: u64) -> anyhow::Result<ExitCode> {
     let seconds = began.elapsed().as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "a rate that is printed")]
     let rate = seeds as f64 / seconds;
-    let Tally { failed, compared } = all;
-    writeln!(
-        std::io::stdout(),
-        "{seeds} seeds, {failed} failed, {compared} klines compared; {rate:.0} seeds a second"
-    )?;
-    Ok(exit_code(failed == 0))
+    writeln!(std::io::stdout(), "{seeds} seeds, {all}; {rate:.0} seeds a second")?;
+    Ok(exit_code(all.failed == 0))
 }
 
 /// Simulates one of many seeds.
 fn check(seed: u64) -> anyhow::Result<Tally> {
-    let plan = Plan::of(seed);
-    let outcome = run(&plan, false);
+    let (plan, of_cluster) = (Plan::of(seed), cluster::Plan::of(seed));
+    let (outcome, in_cluster) = (run(&plan, false), cluster::run(&of_cluster, false));
+    let mut out = std::io::stdout().lock();
     if !outcome.faults.is_empty() {
-        let mut out = std::io::stdout().lock();
         write!(out, "{plan}")?;
-        outcome.faults.iter().try_for_each(|fault| writeln!(out, "fault: {fault}"))?;
+    }
+    if !in_cluster.faults.is_empty() {
+        write!(out, "{of_cluster}")?;
+    }
+    let mut faults = outcome.faults.iter().chain(&in_cluster.faults).peekable();
+    let failed = u64::from(faults.peek().is_some());
+    faults.try_for_each(|fault| writeln!(out, "fault: {fault}"))?;
+    if failed > 0 {
         writeln!(out, "repeat it with: make sim SEED={seed}\n")?;
     }
-    Ok(Tally { failed: u64::from(!outcome.faults.is_empty()), compared: outcome.compared })
+    Ok(Tally::of(failed, outcome.compared + in_cluster.compared, in_cluster.figures))
 }

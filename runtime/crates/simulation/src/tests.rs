@@ -1,5 +1,7 @@
 //! The simulation repeats itself, passes, and looks at something.
 
+mod clusters;
+
 use super::*;
 
 /// Seeds of a quick run; `make sim` runs thousands.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use klines_domain::mutants::Mutant;
+
 use super::record::Record;
 use crate::member::Name;
 use crate::refusal::Refusal;
@@ -75,7 +77,7 @@ impl Ledger {
             return Err(Refusal::Resend);
         }
         self.owing.retain(|name| write.living.contains(name));
-        if !self.owing.is_empty() {
+        if !self.owing.is_empty() && !Mutant::OwingForgotten.is_made() {
             return Err(Refusal::Wait);
         }
         Ok(klines.iter().map(|(identity, version)| self.append_one(write.node, identity, version, write.now)).collect())
@@ -89,7 +91,9 @@ impl Ledger {
         if self.replication != replication {
             replication.clone_into(&mut self.replication);
             self.owing.clone_from(living);
-            self.begin_epoch(epoch, now);
+            if !Mutant::EpochKept.is_made() {
+                self.begin_epoch(epoch, now);
+            }
         }
         self.owing.remove(node);
         let mut known = BTreeMap::new();
@@ -166,7 +170,9 @@ impl Ledger {
                 Place::Known
             }
             Some(record) if record.revision == *revision => Place::Conflict,
-            Some(record) if *own && record.has_better(node, version) => Place::Worse,
+            Some(record) if *own && record.has_better(node, version) && !Mutant::LoserRestored.is_made() => {
+                Place::Worse
+            }
             _ if !own => Place::Lost,
             _ => Place::Restored,
         }

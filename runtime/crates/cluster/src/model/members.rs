@@ -69,6 +69,12 @@ impl Members {
         View { generation: self.generation, members: members.collect() }
     }
 
+    /// Returns the number of changes so far.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     fn expire(&mut self, now: u64) {
         let before = self.members.len();
         self.members.retain(|_, (grant, _)| grant.is_living(now));

@@ -4,6 +4,8 @@
 
 use std::cmp::Reverse;
 
+use klines_domain::mutants::Mutant;
+
 use crate::member::Name;
 use crate::version::{Digest, MAX_VERSIONS, Version, rank};
 
@@ -46,7 +48,9 @@ impl Record {
         let best = (0..self.versions.len()).min_by_key(|at| {
             let version = &self.versions[*at].1;
             // Among equal ones, the one that is published; then the node that was first.
-            (rank(version.quality), Reverse(version.trades), *at != self.owner, *at)
+            let rank = rank(version.quality);
+            let rank = if Mutant::WorseVersionWins.is_made() { u8::MAX - rank } else { rank };
+            (rank, Reverse(version.trades), *at != self.owner, *at)
         });
         self.owner = best.unwrap_or(self.owner);
         self.published().digest != before

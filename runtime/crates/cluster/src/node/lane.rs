@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use klines_domain::mutants::Mutant;
+
 use crate::library::Written;
 use crate::tail::Tail;
 use crate::version::{Given, Identity, MAX_KLINES, Version};
@@ -14,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The state of one partition.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
+pub struct Lane {
     /// Whether a call is on its way.
     is_busy: bool,
     not_before: Duration,
@@ -38,8 +40,8 @@ struct Resending {
 }
 
 /// What is sent next.
-#[derive(Debug)]
-pub(super) enum Next {
+#[derive(Clone, Debug)]
+pub enum Next {
     /// A part of the last minute.
     Resend {
         /// The last epoch that the node knows.
@@ -53,7 +55,7 @@ pub(super) enum Next {
 
 impl Lane {
     /// Returns what is sent next to a Redis, and expects its answer. `new` returns the klines that wait.
-    pub(super) fn next(
+    pub fn next(
         &mut self,
         replication: &Arc<str>,
         now: Duration,
@@ -76,7 +78,9 @@ impl Lane {
     fn part(&mut self, replication: &Arc<str>) -> Vec<Given> {
         let is_new = self.resending.as_ref().is_none_or(|resending| resending.replication != *replication);
         if is_new {
-            let parts = self.tail.resend().chunks(MAX_KLINES).map(<[Given]>::to_vec).collect();
+            let mut last = self.tail.resend();
+            last.retain(|_| !Mutant::ResendSkipped.is_made());
+            let parts = last.chunks(MAX_KLINES).map(<[Given]>::to_vec).collect();
             self.resending = Some(Resending { replication: replication.clone(), parts, answered: Tail::default() });
         }
         let parts = self.resending.as_ref().map(|resending| &resending.parts);
@@ -84,7 +88,7 @@ impl Lane {
     }
 
     /// Takes the answer for new klines.
-    pub(super) fn appended(&mut self, klines: &[(Identity, Version)], written: &Written, now: Duration) {
+    pub fn appended(&mut self, klines: &[(Identity, Version)], written: &Written, now: Duration) {
         (self.is_busy, self.epoch, self.has_waited) = (false, written.epoch, false);
         for ((identity, version), outcome) in klines.iter().zip(&written.outcomes) {
             self.tail.note(identity, version, *outcome, now);
@@ -92,7 +96,7 @@ impl Lane {
     }
 
     /// Takes the answer for a part of the last minute.
-    pub(super) fn resent(&mut self, klines: &[Given], written: &Written, now: Duration) {
+    pub fn resent(&mut self, klines: &[Given], written: &Written, now: Duration) {
         (self.is_busy, self.epoch) = (false, written.epoch);
         let Some(resending) = &mut self.resending else { return };
         for (given, outcome) in klines.iter().zip(&written.outcomes) {
@@ -107,12 +111,12 @@ impl Lane {
     }
 
     /// Redis has refused the call for now, or did not answer: it is repeated after a pause.
-    pub(super) fn failed(&mut self, now: Duration) {
+    pub fn failed(&mut self, now: Duration) {
         (self.is_busy, self.not_before) = (false, now + PAUSE);
     }
 
     /// Redis waits until a node has sent its last minute again. If it has forgotten who did, that is this one.
-    pub(super) fn waits(&mut self, now: Duration) {
+    pub fn waits(&mut self, now: Duration) {
         self.failed(now);
         if !self.has_waited {
             (self.has_waited, self.synced) = (true, None);
@@ -120,12 +124,12 @@ impl Lane {
     }
 
     /// This Redis does not know what was sent before.
-    pub(super) fn must_resend(&mut self) {
+    pub fn must_resend(&mut self) {
         (self.is_busy, self.synced) = (false, None);
     }
 
     /// Forgets answers that are older than a minute.
-    pub(super) fn forget(&mut self, now: Duration) {
+    pub fn forget(&mut self, now: Duration) {
         self.tail.forget(now);
     }
 }

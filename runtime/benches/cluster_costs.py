@@ -2,13 +2,15 @@
 
     python3 cluster_costs.py PROGRAM [SECONDS=60] [SYMBOLS=100]
 
-Needs `pip install websockets`. Starts Redis, two ingest nodes, one gateway, and one process without a cluster. One client of each
-server follows every symbol at `1s`. Prints how long after the end of a window its closed kline reached the client (p50, p99; the
-grace of 80 ms is part of both), and the CPU time of each process for a thousand closed klines.
+Needs `pip install websockets` and `make components`. Starts Redis, two ingest nodes, one gateway, one worker whose component records
+every kline in its state, and one process without a cluster. One client of each server follows every symbol at `1s`. Prints how long
+after the end of a window its closed kline reached the client (p50, p99; the grace of 80 ms is part of both), and the CPU time of
+each process for a thousand closed klines.
 """
 
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -24,6 +26,7 @@ PROGRAM = Path(sys.argv[1]).resolve()
 DURATION = float(sys.argv[2]) if len(sys.argv) > 2 else 60
 SYMBOLS = int(sys.argv[3]) if len(sys.argv) > 3 else 100
 INTERVALS = "1s,5s,15s,30s,1m,3m,5m,15m,30m,1h,2h,4h,12h,1D"
+LEDGER = Path(__file__).resolve().parents[2] / "target/guests/wasm32-wasip2/guest/ledger_guest.wasm"
 KEY = "0123456789abcdef0123456789abcdef"
 # Corrections, and klines of windows before the client came, say nothing of the way.
 LATEST = 5_000
@@ -46,11 +49,11 @@ def start(name, arguments, environment=None):
                                          env={"PATH": os.environ["PATH"], **(environment or {})})
 
 
-def node(name, role):
+def node(name, role, consumers="websocket"):
     address = f"127.0.0.1:{PORTS['exchange']}"
     start(name, [str(PROGRAM), "run", "--data-dir", str(home / name)],
           {"CLUSTER_ROLE": role, "CLUSTER_NODE": name, "CLUSTER_REDIS_URL": f"redis://127.0.0.1:{PORTS['redis']}", "BYBIT_LOAD_ALL_SYMBOLS": "true",
-           "KLINE_INTERVALS": INTERVALS, "ENABLED_CONSUMERS": "websocket", "WEBSOCKET_PORT": str(PORTS.get(name, 0)), "WSS_AUTH_USER": "u",
+           "KLINE_INTERVALS": INTERVALS, "ENABLED_CONSUMERS": consumers, "WEBSOCKET_PORT": str(PORTS.get(name, 0)), "WSS_AUTH_USER": "u",
            "WSS_AUTH_KEY": KEY, "BYBIT_WS_URL": f"ws://{address}", "BYBIT_REST_URL": f"http://{address}"})
 
 
@@ -87,6 +90,9 @@ def main():
     time.sleep(2)
     for name, role in [("alone", "all"), ("ingest-1", "ingest"), ("ingest-2", "ingest"), ("gateway", "serve")]:
         node(name, role)
+    (home / "plugins").mkdir()
+    shutil.copy(LEDGER, home / "plugins" / "ledger.wasm")
+    node("worker", "serve", "ledger")
     # First windows, of minutes too.
     time.sleep(90)
     names = json.loads(subprocess.run(["redis-cli", "-p", str(PORTS["redis"]), "--json", "eval",
@@ -108,7 +114,7 @@ def main():
     # Of the intervals from 1s to 1m, whose klines close in this time.
     closed = len(symbols) * DURATION * sum(1 / seconds for seconds in (1, 5, 15, 30, 60, 180, 300))
     print(f"\nCPU for 1,000 of {closed:.0f} closed klines, the work on trades included:\n")
-    for name in ("alone", "ingest-1", "ingest-2", "redis", "gateway"):
+    for name in ("alone", "ingest-1", "ingest-2", "redis", "gateway", "worker"):
         print(f"{name:<28} {used[name] / closed * 1e6:>8.1f} ms")
     print(f"\nmedian difference: {statistics.median(found['gateway']) - statistics.median(found['alone']):.1f} ms")
 

@@ -293,14 +293,16 @@ impl Reading {
         self.counters.entries.fetch_add(1, Ordering::Relaxed);
         let wall = u64::try_from(self.clock.now().get()).unwrap_or_default();
         self.counters.lag.store(wall.saturating_sub(entry.id.millis), Ordering::Relaxed);
-        self.positions.note(partition, entry.id, entry.epoch);
-        self.epochs.begin(partition, entry.epoch);
+        let known = self.positions.epoch(partition);
+        self.positions.note(partition, entry.id, entry.epoch.or(known).unwrap_or_default());
+        let Some(epoch) = entry.epoch else { return };
+        self.epochs.begin(partition, epoch);
         let now = self.now();
         let mut batch = Batch::default();
         for kline in klines {
-            let verdict = self.seen.judge(&kline, entry.epoch, now);
+            let verdict = self.seen.judge(&kline, epoch, now);
             if verdict != Verdict::Conflicting {
-                self.epochs.note(kline.series, kline.sequence, entry.epoch);
+                self.epochs.note(kline.series, kline.sequence, epoch);
             }
             let counter = match verdict {
                 Verdict::New { missing } => {

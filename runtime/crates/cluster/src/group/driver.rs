@@ -246,8 +246,9 @@ impl Driver {
                 stream.read = entry.id;
                 let (klines, _) = entry.klines(|key| (self.settings.find)(key));
                 let mut new = Vec::with_capacity(klines.len());
+                let epoch = entry.epoch.unwrap_or_default();
                 for kline in klines {
-                    if let Verdict::New { missing } = stream.seen.judge(&kline, entry.epoch, now) {
+                    if let Verdict::New { missing } = stream.seen.judge(&kline, epoch, now) {
                         self.counters.missing.fetch_add(missing, Ordering::Relaxed);
                         new.push(Arc::new(kline));
                     }

@@ -17,8 +17,8 @@ const MAX_MESSAGE: usize = 200;
 pub struct Entry {
     /// Its id.
     pub id: StreamId,
-    /// The epoch under which it was published.
-    pub epoch: u64,
+    /// The epoch under which it was published; `None` if no node has written it.
+    pub epoch: Option<u64>,
     /// Its further fields and their values.
     fields: Vec<(String, String)>,
     /// The number of fields that are no text.
@@ -26,16 +26,19 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads an entry; `None` if it has no id or epoch.
+    /// Reads an entry; `None` if it has no id.
     fn read(value: &Value) -> Option<Self> {
         let [id, fields] = value.as_sequence()? else { return None };
         let id = text(id)?.parse().ok()?;
-        let mut pairs = fields.as_sequence()?.chunks_exact(2).map(|pair| match pair {
+        let mut pairs = fields.as_sequence().unwrap_or_default().chunks_exact(2).map(|pair| match pair {
             [field, value] => Some((text(field)?, text(value)?)),
             _ => None,
         });
-        let (name, epoch) = pairs.next()??;
-        let epoch = (name == "epoch").then(|| epoch.parse().ok())??;
+        let first = pairs.next().flatten();
+        let epoch = first.filter(|(name, _)| name == "epoch").and_then(|(_, epoch)| epoch.parse().ok());
+        if epoch.is_none() {
+            return Some(Self { id, epoch, fields: Vec::new(), unreadable: 1 });
+        }
         let pairs: Vec<_> = pairs.take(MAX_KLINES).collect();
         let all = pairs.len();
         let fields: Vec<_> = pairs.into_iter().flatten().collect();
@@ -110,9 +113,12 @@ mod tests {
             Value::Array(vec![entry("5-1", &fields), entry("x", &fields), entry("6-0", &["z", "9"])]),
         ])]);
         let read = streams(&answer);
-        assert_eq!((read.len(), read[0].1.len()), (1, 1), "without an id or an epoch there is no entry");
+        assert_eq!((read.len(), read[0].1.len()), (1, 2), "without an id there is no entry");
         let (klines, unreadable) = read[0].1[0].klines(|key| Some(SeriesId::of(key.clone())));
-        assert_eq!((klines.len(), unreadable, read[0].1[0].epoch), (1, 2, 9));
+        assert_eq!((klines.len(), unreadable, read[0].1[0].epoch), (1, 2, Some(9)));
+        let foreign = &read[0].1[1];
+        assert_eq!((foreign.id.millis, foreign.epoch), (6, None), "one without an epoch is passed over");
+        assert_eq!(foreign.klines(|key| Some(SeriesId::of(key.clone()))), (Vec::new(), 1));
         assert_eq!(read[0].1[0].klines(|_| None), (Vec::new(), 2), "unwanted series are not counted");
     }
 

@@ -82,6 +82,12 @@ impl Positions {
         self.now.get(&partition).map_or(BEGIN, |(id, _)| *id)
     }
 
+    /// Returns the last epoch of a partition, once something of it was read.
+    #[must_use]
+    pub fn epoch(&self, partition: Partition) -> Option<u64> {
+        self.now.get(&partition).map(|(_, epoch)| *epoch)
+    }
+
     /// Returns the last epoch of each partition.
     pub fn epochs(&self) -> impl Iterator<Item = (Partition, u64)> {
         self.now.iter().map(|(partition, (_, epoch))| (*partition, *epoch))

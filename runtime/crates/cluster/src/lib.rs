@@ -24,6 +24,7 @@ pub mod server;
 pub mod shares;
 pub mod stream_id;
 pub mod tail;
+mod trouble;
 pub mod updates;
 pub mod version;
 pub mod workers;

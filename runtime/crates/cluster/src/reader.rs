@@ -5,7 +5,7 @@ pub(crate) mod entry;
 mod positions;
 pub(crate) mod seen;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -31,9 +31,10 @@ use self::seen::{Seen, Verdict};
 use crate::epochs::SharedEpochs;
 use crate::keys::ClusterKeys;
 use crate::member::Name;
-use crate::partition::{Partition, Partitions};
+use crate::partition::Partition;
 use crate::server::{ConnectError, Connected, Server};
 use crate::stream_id::StreamId;
+use crate::trouble::Trouble;
 use crate::updates;
 
 /// How long one request waits for entries. It is less than the time in which an answer has to come.
@@ -51,8 +52,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 pub struct Settings {
     /// The name of the cluster.
     pub cluster: Name,
-    /// The number of partitions.
-    pub partitions: Partitions,
+    /// The partitions that are read.
+    pub partitions: BTreeSet<Partition>,
     /// Where the positions are kept.
     pub positions: PathBuf,
     /// The last sequence of each series that was handed on earlier.
@@ -150,7 +151,7 @@ struct Reading {
     clock: LocalClock,
     began: LocalMillis,
     replication: Option<Arc<str>>,
-    trouble: Option<String>,
+    trouble: Trouble,
 }
 
 impl Reading {
@@ -163,8 +164,8 @@ impl Reading {
     ) -> Self {
         let Settings { cluster, partitions, positions, last } = settings;
         let keys = ClusterKeys::new(&cluster);
-        let channels = partitions.iter().map(|partition| keys.partition(partition).updates).collect();
-        let keys = partitions.iter().map(|partition| (partition, keys.partition(partition).stream)).collect();
+        let channels = partitions.iter().map(|partition| keys.partition(*partition).updates).collect();
+        let keys = partitions.iter().map(|partition| (*partition, keys.partition(*partition).stream)).collect();
         let positions = Positions::read(positions, &cluster).unwrap_or_else(|error| {
             warn!(%error, "the reader begins with the oldest entries");
             error.empty()
@@ -173,7 +174,19 @@ impl Reading {
             epochs.resume(partition, epoch);
         }
         let (began, seen) = (clock.now(), Seen::new(last));
-        Self { keys, channels, positions, seen, epochs, sink, counters, clock, began, replication: None, trouble: None }
+        Self {
+            keys,
+            channels,
+            positions,
+            seen,
+            epochs,
+            sink,
+            counters,
+            clock,
+            began,
+            replication: None,
+            trouble: Trouble::default(),
+        }
     }
 
     /// Returns the time since the reader began.
@@ -191,10 +204,10 @@ impl Reading {
                     let ended = self.follow(connected, listener, is_ending).await;
                     self.sink.connected(false);
                     if let Err(reason) = ended {
-                        self.report(server, reason);
+                        self.report(server, &reason);
                     }
                 }
-                Err(error) => self.report(server, error.to_string()),
+                Err(error) => self.report(server, &error.to_string()),
             }
             if !is_ending.load(Ordering::Relaxed) {
                 tokio::time::sleep(pauses.wait()).await;
@@ -214,14 +227,14 @@ impl Reading {
             self.positions.go_back(BACK);
         }
         self.replication = Some(connected.replication.clone());
-        self.trouble = None;
+        self.trouble.end();
         self.sink.connected(true);
     }
 
-    fn report(&mut self, server: &Server, trouble: String) {
-        if self.trouble.as_ref() != Some(&trouble) {
-            warn!(redis = server.shown(), %trouble, "the cluster cannot be read");
-            self.trouble = Some(trouble);
+    fn report(&mut self, server: &Server, trouble: &str) {
+        let now = self.now();
+        if self.trouble.is_news(trouble, now) {
+            warn!(redis = server.shown(), trouble, "the cluster cannot be read");
         }
     }
 

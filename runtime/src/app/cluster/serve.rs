@@ -114,7 +114,7 @@ impl Serve {
         let sink = HubSink::new(config, observed, self.roster.clone(), self.is_connected.clone());
         let settings = reader::Settings {
             cluster: self.settings.cluster.clone(),
-            partitions: self.settings.partitions,
+            partitions: Wanted::new(config, observed.catalog.clone()).partitions(self.settings.partitions),
             positions: config.data_dir.join(POSITIONS),
             last,
         };

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use klines_cluster::partition::{Partition, Partitions};
 use klines_config::Config;
 use klines_config::exchange::Symbols;
 use klines_delivery::catalog::Catalog;
@@ -51,6 +52,16 @@ impl Wanted {
                 None => self.admits(key),
             };
         is_wanted.then(|| SeriesId::of(key.clone()))
+    }
+
+    /// Returns the partitions that have wanted symbols.
+    #[must_use]
+    pub fn partitions(&self, all: Partitions) -> BTreeSet<Partition> {
+        let Some(listed) = &self.listed else { return all.iter().collect() };
+        let of = |(category, symbols): (&Category, &BTreeSet<Symbol>)| {
+            symbols.iter().map(|symbol| all.of(*category, symbol)).collect::<Vec<_>>()
+        };
+        listed.iter().flat_map(of).collect()
     }
 
     /// Returns the number of symbols in the catalogue.

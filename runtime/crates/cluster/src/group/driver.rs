@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use super::book::{At, Book, Order, Read};
 use super::link::{Link, Reading};
-use super::slot::{Slot, Waiting};
+use super::slot::{Asked, Slot, Waiting};
 use super::{Counters, Settings};
 use crate::lease::Timing;
 use crate::library::LibraryError;
@@ -32,6 +32,7 @@ use crate::reader::{entry, seen::Verdict};
 use crate::refusal::Refusal;
 use crate::roster::Announced;
 use crate::stream_id::StreamId;
+use crate::trouble::Trouble;
 use crate::workers::{self, Input, Workers};
 
 /// How often time is passed on to the state machine: a tenth of a beat.
@@ -60,6 +61,8 @@ pub(super) struct Driver {
     announced: Announced,
     workers: Workers,
     slots: BTreeMap<Partition, Slot>,
+    /// What the last request asks for, by the keys of streams.
+    asked: BTreeMap<String, Asked>,
     /// What was read and is not published yet.
     waiting: VecDeque<Waiting>,
     /// The positions with which Redis has granted leases.
@@ -72,8 +75,7 @@ pub(super) struct Driver {
     is_resting: bool,
     pauses: Backoff,
     next_connect: Duration,
-    /// The last trouble that was logged: each is logged once, until it is another one.
-    trouble: Option<String>,
+    trouble: Trouble,
 }
 
 impl Driver {
@@ -95,6 +97,7 @@ impl Driver {
             announced,
             workers,
             slots: BTreeMap::new(),
+            asked: BTreeMap::new(),
             waiting: VecDeque::new(),
             granted: BTreeMap::new(),
             known: BTreeSet::new(),
@@ -102,7 +105,7 @@ impl Driver {
             is_resting: false,
             pauses: Backoff::between(PAUSES.0, PAUSES.1),
             next_connect: Duration::ZERO,
-            trouble: None,
+            trouble: Trouble::default(),
         }
     }
 
@@ -114,7 +117,8 @@ impl Driver {
         let mut reading: Option<Reading> = None;
         loop {
             if reading.is_none() && self.wants_more() {
-                reading = self.link.read(&self.positions());
+                self.ask();
+                reading = self.link.read(self.asked.iter().map(|(key, asked)| (key, asked.read)));
             }
             let answer = async {
                 match &mut reading {
@@ -139,7 +143,7 @@ impl Driver {
                         Ok(answer) => self.take(&answer),
                         Err(trouble) => {
                             self.link.drop_connections();
-                            self.report(trouble);
+                            self.report(&trouble);
                         }
                     }
                 }
@@ -155,9 +159,15 @@ impl Driver {
         reads && self.waiting.is_empty() && self.hub.has_room()
     }
 
-    fn positions(&self) -> Vec<(Partition, StreamId)> {
-        let slots = self.slots.values().filter(|slot| slot.finishing.is_none());
-        slots.flat_map(|slot| slot.streams.iter().map(|(partition, stream)| (*partition, stream.read))).collect()
+    /// Notes what the next request asks for.
+    fn ask(&mut self) {
+        self.asked.clear();
+        for Slot { holding, streams, .. } in self.slots.values().filter(|slot| slot.finishing.is_none()) {
+            let asked = streams.iter().map(|(partition, stream)| {
+                (stream.key.clone(), Asked { partition: *partition, holding: *holding, read: stream.read })
+            });
+            self.asked.extend(asked);
+        }
     }
 
     async fn tick(&mut self, seen: &mut watch::Receiver<SeenByNode>) {
@@ -202,11 +212,11 @@ impl Driver {
         match self.link.connect().await {
             Ok(()) => {
                 self.pauses.reset();
-                self.trouble = None;
+                self.trouble.end();
             }
             Err(error) => {
                 self.next_connect = self.book.now() + self.pauses.wait();
-                self.report(error.to_string());
+                self.report(&error.to_string());
             }
         }
     }
@@ -231,18 +241,14 @@ impl Driver {
     /// Takes what was read.
     fn take(&mut self, answer: &Value) {
         for (key, entries) in entry::streams(answer) {
-            let all = self.slots.values().flat_map(|slot| slot.streams.keys().copied());
-            let Some(partition) = self.link.partition_of(&key, all) else { continue };
-            let lease = self.lease_of(partition);
+            let Some(asked) = self.asked.get(&key).copied() else { continue };
+            let Asked { partition, holding, read } = asked;
             let now = self.book.now();
-            let Some(slot) = self.slots.get_mut(&lease).filter(|slot| slot.finishing.is_none()) else { continue };
-            let holding = slot.holding;
-            let Some(stream) = slot.streams.get_mut(&partition) else { continue };
+            let slot = self.slots.get_mut(&holding.partition).filter(|slot| slot.finishing.is_none());
+            let slot = slot.filter(|slot| slot.holding == holding);
+            let stream = slot.and_then(|slot| slot.streams.get_mut(&partition));
+            let Some(stream) = stream.filter(|stream| stream.read == read) else { continue };
             for entry in entries {
-                // One that was read before the lease began again.
-                if entry.id <= stream.read {
-                    continue;
-                }
                 stream.read = entry.id;
                 let (klines, _) = entry.klines(|key| (self.settings.find)(key));
                 let mut new = Vec::with_capacity(klines.len());
@@ -314,15 +320,15 @@ impl Driver {
         }
         // That a lease is over or another's is part of the life of a group.
         if !matches!(error.refusal(), Some(Refusal::Stale | Refusal::Held | Refusal::Resend)) {
-            self.report(error.to_string());
+            self.report(&error.to_string());
         }
         true
     }
 
-    fn report(&mut self, trouble: String) {
-        if self.trouble.as_ref() != Some(&trouble) {
-            warn!(redis = self.link.shown(), group = %self.settings.group, %trouble, "the group cannot be served as it should");
-            self.trouble = Some(trouble);
+    fn report(&mut self, trouble: &str) {
+        let now = self.book.now();
+        if self.trouble.is_news(trouble, now) {
+            warn!(redis = self.link.shown(), group = %self.settings.group, trouble, "the group cannot be served as it should");
         }
     }
 
@@ -341,3 +347,6 @@ impl Driver {
 fn store(counter: &AtomicU64, value: u64) {
     counter.store(value, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,23 +164,23 @@ impl Link {
         Ok(StreamInfo { last, removed: id("max-deleted-entry-id").ok_or_else(|| missing("max-deleted-entry-id"))? })
     }
 
-    /// Waits for entries behind these positions. Returns no request if there is no connection.
-    pub(super) fn read(&self, from: &[(Partition, StreamId)]) -> Option<Reading> {
+    /// Returns the key of a stream.
+    pub(super) fn key(&self, of: Partition) -> String {
+        self.keys.partition(of).stream
+    }
+
+    /// Waits for entries of streams behind these positions. Returns no request if there is no connection.
+    pub(super) fn read<'a>(&self, from: impl Iterator<Item = (&'a String, StreamId)>) -> Option<Reading> {
         let (_, connection) = self.connections.as_ref()?;
         let mut connection = connection.clone();
         let mut command = cmd("XREAD");
         command.arg("COUNT").arg(COUNT).arg("BLOCK").arg(BLOCK.as_millis().to_string()).arg("STREAMS");
-        let (keys, positions): (Vec<String>, Vec<String>) =
-            from.iter().map(|(of, position)| (self.keys.partition(*of).stream, position.to_string())).unzip();
+        let (keys, positions): (Vec<&String>, Vec<String>) =
+            from.map(|(key, position)| (key, position.to_string())).unzip();
         command.arg(keys).arg(positions);
         Some(Box::pin(async move {
             let answer = command.query_async::<Value>(&mut connection).await;
             answer.map_err(|error| words(&error.to_string()))
         }))
-    }
-
-    /// Returns the partition of a stream.
-    pub(super) fn partition_of(&self, key: &str, all: impl Iterator<Item = Partition>) -> Option<Partition> {
-        all.into_iter().find(|partition| self.keys.partition(*partition).stream == key)
     }
 }

@@ -20,6 +20,8 @@ const VALUE: u8 = b'=';
 /// One stream.
 #[derive(Debug)]
 pub(super) struct Stream {
+    /// Its key in Redis.
+    pub(super) key: String,
     /// The last entry that was read.
     pub(super) read: StreamId,
     /// The last entry that the consumer has accepted.
@@ -30,8 +32,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn at(position: StreamId) -> Self {
-        Self { read: position, acknowledged: position, noted: StreamId::default(), seen: Seen::default() }
+    pub(super) fn at(key: String, position: StreamId) -> Self {
+        Self { key, read: position, acknowledged: position, noted: StreamId::default(), seen: Seen::default() }
     }
 }
 
@@ -42,6 +44,15 @@ pub(super) struct Slot {
     pub(super) streams: BTreeMap<Partition, Stream>,
     /// When a lease that is to be given back is so at the latest.
     pub(super) finishing: Option<Duration>,
+}
+
+/// What was asked of a stream. An answer counts only if it goes on where the stream is: its lease may have begun again
+/// meanwhile, further back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) partition: Partition,
+    pub(super) holding: Holding,
+    pub(super) read: StreamId,
 }
 
 /// An entry that was read and is not published yet.
@@ -148,7 +159,8 @@ mod tests {
     #[test]
     fn a_position_is_noted_once() {
         let holding = Holding { partition: at(0, 0).partition, number: 1 };
-        let streams = [0, 1].map(|number| (at(number, 0).partition, Stream::at(StreamId { millis: 5, number: 0 })));
+        let streams = [0, 1]
+            .map(|number| (at(number, 0).partition, Stream::at(number.to_string(), StreamId { millis: 5, number: 0 })));
         let mut slot = Slot { holding, streams: streams.into(), finishing: None };
         assert_eq!(slot.unnoted(), [at(1, 5)], "also where it begins");
         slot.noted(&[at(1, 5)]);

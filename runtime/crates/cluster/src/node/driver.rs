@@ -26,6 +26,7 @@ use crate::refusal::Refusal;
 use crate::roster::Roster;
 use crate::server::{Connected, Server};
 use crate::tail::SPAN;
+use crate::trouble::Trouble;
 use crate::writer::Pending;
 
 /// How often time is passed on to the state machine: a tenth of a beat.
@@ -70,8 +71,7 @@ pub(super) struct Driver {
     next_trim: Duration,
     /// When a node that is asked to leave does so at the latest.
     leaving: Option<Duration>,
-    /// The last trouble that was logged: each is logged once, until it is another one.
-    trouble: Option<String>,
+    trouble: Trouble,
     /// What was logged of the cluster.
     logged: Seen,
     next_log: Duration,
@@ -100,7 +100,7 @@ impl Driver {
             lanes: BTreeMap::new(),
             next_trim: TRIM,
             leaving: None,
-            trouble: None,
+            trouble: Trouble::default(),
             logged: Seen::default(),
             next_log: Duration::ZERO,
             watching,
@@ -284,7 +284,7 @@ impl Driver {
             Done::Connected(Ok(connected)) => self.connected(connected),
             Done::Connected(Err(error)) => {
                 self.link = Link::Down;
-                self.report(error.to_string());
+                self.report(&error.to_string());
             }
             Done::Member { sent, token, result } => self.member(sent, token, result, is_current),
             Done::Viewed(result) => match result {
@@ -334,7 +334,8 @@ impl Driver {
         }
         self.parts.counters.connect();
         self.pauses.reset();
-        (self.link, self.trouble) = (Link::Up(connected), None);
+        self.link = Link::Up(connected);
+        self.trouble.end();
         self.input(Input::Connected);
     }
 
@@ -367,7 +368,7 @@ impl Driver {
         let (name, count) = (&other.name, other.about.partitions.unwrap_or_default());
         let trouble =
             format!("{name} has {count} partitions, and this node {own}: all nodes need the same `cluster.partitions`");
-        self.report(trouble);
+        self.report(&trouble);
         true
     }
 
@@ -414,14 +415,14 @@ impl Driver {
         }
         // A lease that is over and a holder that is awaited are part of the life of a cluster.
         if !matches!(error.refusal(), Some(Refusal::Stale | Refusal::Wait | Refusal::Resend)) {
-            self.report(error.to_string());
+            self.report(&error.to_string());
         }
     }
 
-    fn report(&mut self, trouble: String) {
-        if self.trouble.as_ref() != Some(&trouble) {
-            warn!(redis = self.parts.server.shown(), %trouble, "the cluster cannot be used as it should");
-            self.trouble = Some(trouble);
+    fn report(&mut self, trouble: &str) {
+        let now = self.now();
+        if self.trouble.is_news(trouble, now) {
+            warn!(redis = self.parts.server.shown(), trouble, "the cluster cannot be used as it should");
         }
     }
 

@@ -139,7 +139,7 @@ impl Driver {
                 self.counters.trimmed.fetch_add(1, Ordering::Relaxed);
                 warn!(group = %self.settings.group, partition = %of, "entries were removed that the group had not acknowledged: klines are missing");
             }
-            streams.insert(of, Stream::at(from));
+            streams.insert(of, Stream::at(self.link.key(of), from));
         }
         self.number += 1;
         self.known.insert(partition);

@@ -69,6 +69,8 @@ pub(super) struct Driver {
     granted: BTreeMap<Partition, StreamId>,
     /// The partitions whose lease this process has had: if Redis knows nothing of the group in them, it has lost it.
     known: BTreeSet<Partition>,
+    /// The number of leases that were over and are not logged yet.
+    abandoned: usize,
     /// The number of the last lease.
     number: u64,
     /// Whether the consumer has failed or is quarantined: others work meanwhile.
@@ -101,6 +103,7 @@ impl Driver {
             waiting: VecDeque::new(),
             granted: BTreeMap::new(),
             known: BTreeSet::new(),
+            abandoned: 0,
             number: 0,
             is_resting: false,
             pauses: Backoff::between(PAUSES.0, PAUSES.1),
@@ -185,6 +188,10 @@ impl Driver {
         }
         self.beat().await;
         let now = self.book.now();
+        if self.abandoned > 0 {
+            let partitions = std::mem::take(&mut self.abandoned);
+            warn!(group = %self.settings.group, partitions, "leases of partitions are over: whoever gets them goes on from what is acknowledged");
+        }
         self.slots.values_mut().flat_map(|slot| slot.streams.values_mut()).for_each(|stream| stream.seen.forget(now));
         let streams: usize = self.slots.values().map(|slot| slot.streams.len()).sum();
         self.counters.partitions.store(streams as u64, Ordering::Relaxed);

@@ -42,7 +42,7 @@ impl Driver {
             }
             Action::Abandon(partition) => {
                 if self.slots.contains_key(&partition) {
-                    warn!(group = %self.settings.group, %partition, "the lease of a partition is over: another worker goes on");
+                    self.abandoned += 1;
                 }
                 self.forget(partition);
                 None

@@ -181,7 +181,11 @@ impl Consumer for GroupConsumer {
         self.group.start().map_err(|error| Failure::Fatal(format!("cannot start the thread of the group: {error}")))?;
         let book = self.group.book.clone();
         let valid = book.holdings().into_iter().filter(|holding| book.is_valid(*holding));
-        valid.into_iter().try_for_each(|holding| self.instance(holding).map(drop))
+        valid.into_iter().try_for_each(|holding| match self.instance(holding) {
+            // It has lost its lease meanwhile, and with it the right to change the state.
+            Err(_) if !book.holdings().contains(&holding) => Ok(()),
+            result => result.map(drop),
+        })
     }
 
     fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {

@@ -180,8 +180,8 @@ impl Consumer for GroupConsumer {
         self.generation = self.group.book.begin_generation();
         self.group.start().map_err(|error| Failure::Fatal(format!("cannot start the thread of the group: {error}")))?;
         let book = self.group.book.clone();
-        let valid = book.holdings().into_iter().filter(|holding| book.is_valid(*holding));
-        valid.into_iter().try_for_each(|holding| match self.instance(holding) {
+        let mut valid = book.holdings().into_iter().filter(|holding| book.is_valid(*holding));
+        valid.try_for_each(|holding| match self.instance(holding) {
             // It has lost its lease meanwhile, and with it the right to change the state.
             Err(_) if !book.holdings().contains(&holding) => Ok(()),
             result => result.map(drop),

@@ -239,3 +239,21 @@ async fn a_worker_whose_component_is_quarantined_gives_its_partitions_to_others(
     red.stop();
     one.kill();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_configured_again_goes_on_with_its_partitions() {
+    let mut cluster = Cluster::start(95).await;
+    let one = cluster.node("one", "ingest");
+    cluster.until_counting(&["one"]);
+    let red = worker(&mut cluster, "red", AGAIN);
+    more(&cluster, SOME);
+    let file = cluster.folders["red"].path().join("klines.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace(AGAIN, "settings.retry_every = 5\n")).unwrap();
+    red.hang_up();
+    red.until("it has read its configuration", |said| !said.logged("configuration read again").is_empty());
+    more(&cluster, SOME);
+    red.stop().success();
+    check(&cluster);
+    one.kill();
+}

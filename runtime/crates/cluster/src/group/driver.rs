@@ -115,6 +115,8 @@ impl Driver {
     /// Runs until the group ends.
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut updates: mpsc::Receiver<Batch>) {
         let mut seen = self.announced.seen();
+        // The node may be a member already.
+        seen.mark_changed();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reading: Option<Reading> = None;

@@ -80,7 +80,7 @@ fn is_unknown(detail: &str) -> bool {
 fn remedy(detail: &str) -> &'static str {
     if is_unknown(detail) {
         ": load the functions with `klines cluster load`"
-    } else if detail.starts_with("WRONGTYPE") {
+    } else if detail.contains("WRONGTYPE") {
         ": somebody else uses keys of the cluster: remove them, or give the cluster another name"
     } else {
         ""

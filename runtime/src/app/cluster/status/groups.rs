@@ -30,12 +30,12 @@ pub(super) struct Work {
 }
 
 /// Reads the record of a group: a process, a token, when the lease is over, the worker, a replication id, the position, and when
-/// that was written. Where there was no lease, the group is single: its worker has the lease of the first partition.
+/// that was written. Where no lease is asked for, its end is 0, and the group is single: its worker has the lease of the first partition.
 fn share<'a>(all: &'a Partitions, state: &'a PartitionState, group: &str) -> Option<Share<'a>> {
     let words: Vec<&str> = state.groups.get(group)?.split(' ').collect();
-    let &[_, token, expires, worker, _, position, _] = words.as_slice() else { return None };
+    let &[_, _, expires, worker, _, position, _] = words.as_slice() else { return None };
     let (is_living, position) = (expires.parse::<u64>().ok()? > state.now, position.parse::<StreamId>().ok()?);
-    let first = all.first().map(|(_, first)| first).filter(|first| token == "0" && !std::ptr::eq(*first, state));
+    let first = all.first().map(|(_, first)| first).filter(|first| expires == "0" && !std::ptr::eq(*first, state));
     let worker = match first {
         Some(first) => share(all, first, group)?.worker,
         None => is_living.then_some(worker),
@@ -101,7 +101,7 @@ mod tests {
             .iter()
             .zip([
                 state(900, &[("a", "00 1 2000 red r1 900-0 5"), ("one", "00 4 2000 blue r1 700-0 5"), ("junk", "x")]),
-                state(950, &[("a", "00 1 999 red r1 800-0 5"), ("one", "00 0 0 blue r1 650-0 5")]),
+                state(950, &[("a", "00 1 999 red r1 800-0 5"), ("one", "00 7 0 blue r1 650-0 5")]),
                 state(0, &[("a", "00 1 2000 blue r1 0-0 5")]),
             ])
             .collect();

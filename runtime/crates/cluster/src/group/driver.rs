@@ -322,8 +322,8 @@ impl Driver {
         self.hub.publish(&Batch { klines });
     }
 
-    /// Logs why a call failed, and connects again if the connection is the reason. Returns true.
-    fn failed(&mut self, error: &LibraryError) -> bool {
+    /// Logs why a call failed, and connects again if the connection is the reason.
+    fn failed(&mut self, error: &LibraryError) {
         if error.needs_new_connection() {
             self.link.drop_connections();
         }
@@ -331,7 +331,6 @@ impl Driver {
         if !matches!(error.refusal(), Some(Refusal::Stale | Refusal::Held | Refusal::Resend)) {
             self.report(&error.to_string());
         }
-        true
     }
 
     fn report(&mut self, trouble: &str) {

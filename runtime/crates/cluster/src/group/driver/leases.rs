@@ -30,8 +30,8 @@ impl Driver {
             Action::Renew(partition, token) => self.renew(partition, token).await,
             Action::Begin(partition, token, position) => {
                 let begun = self.begin(partition, position).await;
-                let failed = self.failed(&begun.err()?);
-                failed.then_some(Input::Refused { partition, token: Some(token), refusal: Refusal::Stale })
+                self.failed(&begun.err()?);
+                Some(Input::Refused { partition, token: Some(token), refusal: Refusal::Stale })
             }
             Action::Finish(partition) => {
                 // A consumer that rests accepts nothing.
@@ -163,10 +163,11 @@ impl Driver {
         let granted = self.granted.get(&partition).copied().unwrap_or_default();
         let position = slot.as_ref().map_or(granted, Slot::position);
         let notes = slot.map(|slot| slot.unnoted()).unwrap_or_default();
-        if !notes.is_empty()
-            && let Err(error) = self.link.commit(partition, token, position, &changes(&[], &notes)).await
-        {
-            self.failed(&error);
+        if !notes.is_empty() {
+            match self.link.commit(partition, token, position, &changes(&[], &notes)).await {
+                Ok(_) => self.note(partition, &notes).await,
+                Err(error) => self.failed(&error),
+            }
         }
         if let Err(error) = self.link.release(partition, token, position).await {
             self.failed(&error);

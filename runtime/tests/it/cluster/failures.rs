@@ -1,10 +1,13 @@
 //! Nodes that end, and a Redis that does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bybit_sim::Fault;
 
 use super::{Cluster, more};
 use crate::metrics;
-use crate::support::program::component;
+use crate::support::program::{Said, component};
+use crate::support::received::{last_revisions, received};
 
 /// Klines of three symbols in two intervals for about four seconds.
 const SOME: usize = 18;
@@ -41,6 +44,45 @@ async fn a_node_that_is_stopped_leaves_first_when_others_count() {
     cluster.until_counting(&["two"]);
     more(&serve, SOME);
     cluster.check(&serve.stop().success());
+    two.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_nodes_that_see_different_trades_the_better_kline_is_published() {
+    let mut cluster = Cluster::start(96).await;
+    // Each node has one connection and repairs nothing: what it misses is a gap.
+    let node = |cluster: &mut Cluster, name| {
+        cluster.node_of(name, "ingest", &[("BYBIT_FEEDS", "1")], "[klines]\nrepair = \"0s\"\n")
+    };
+    let [one, two] = ["one", "two"].map(|name| node(&mut cluster, name));
+    let serve = cluster.node("serve", "serve");
+    cluster.until_counting(&["one", "two"]);
+    more(&serve, SOME);
+    let newest = |said: &Said| received(&said.out).iter().map(|kline| kline.end).max().unwrap();
+    let begun = newest(&serve.said());
+    for _ in 0..4 {
+        // In turn, because a node that connects again has the newer connection.
+        cluster.sim.inject(Fault::DropOldest);
+        // Corrections come at once. The gaps of both nodes are in different windows only if time has passed.
+        let until = newest(&serve.said()) + 6_000;
+        serve.until("later klines", |said| newest(said) > until);
+    }
+    let said = serve.stop().success();
+    for node in [&one, &two] {
+        assert!(!node.said().logged("connection lost, reconnecting").is_empty(), "{}", node.said().err);
+    }
+    cluster.check(&said);
+    let klines = received(&said.out);
+    let settled = klines.iter().map(|kline| kline.end).max().unwrap() - 2_000;
+    let mut compared = 0;
+    for kline in last_revisions(&klines).into_values().flat_map(BTreeMap::into_values) {
+        if kline.start > begun && kline.end <= settled {
+            assert_eq!(kline.quality, "complete", "one of both has seen all of it: {kline:?}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 0, "nothing has settled");
+    one.kill();
     two.kill();
 }
 

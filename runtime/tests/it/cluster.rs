@@ -6,6 +6,7 @@
 mod failures;
 mod gateways;
 mod groups;
+mod tls;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::live::{DEMO, JSON, demo};
 use crate::redis::server::{Server, eventually};
+use crate::redis::tls::Tls;
 use crate::support::program::{Running, Said, folder, klines};
 use crate::support::received::{Received, SeriesKey, received};
 use crate::support::truth::Truth;
@@ -27,6 +29,8 @@ const PARTITIONS: &str = "8";
 struct Cluster {
     sim: Sim,
     redis: Server,
+    /// With it, nodes reach Redis by TLS.
+    tls: Option<Tls>,
     folders: BTreeMap<String, TempDir>,
 }
 
@@ -34,11 +38,23 @@ impl Cluster {
     async fn start(seed: u64) -> Self {
         // Nothing is kept on disk: a Redis that is killed loses everything.
         let redis = Server::with(&["--appendonly", "no"]);
-        Self { sim: demo(seed).await, redis, folders: BTreeMap::new() }
+        Self { sim: demo(seed).await, redis, tls: None, folders: BTreeMap::new() }
+    }
+
+    /// Starts one whose nodes reach Redis by TLS, and whose Redis keeps its data when it is killed.
+    async fn start_with_tls(seed: u64) -> Self {
+        let (tls, kept) = (Tls::new(), ["--appendonly", "yes", "--appendfsync", "no"]);
+        let arguments: Vec<String> = tls.arguments().into_iter().chain(kept.map(ToOwned::to_owned)).collect();
+        let redis = Server::with(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        Self { sim: demo(seed).await, redis, tls: Some(tls), folders: BTreeMap::new() }
     }
 
     fn toml(&self) -> String {
-        format!("[cluster]\nredis_url = \"{}\"\npartitions = {PARTITIONS}\n{JSON}", self.redis.url())
+        let address = match &self.tls {
+            None => format!("redis_url = \"{}\"", self.redis.url()),
+            Some(tls) => format!("redis_url = \"{}\"\nca_file = \"{}\"", tls.url(), tls.certificate().display()),
+        };
+        format!("[cluster]\n{address}\npartitions = {PARTITIONS}\n{JSON}")
     }
 
     /// Starts a node; one with the name of an earlier one continues it.

@@ -8,6 +8,7 @@ mod faults;
 mod program;
 mod rig;
 pub mod server;
+pub mod tls;
 
 use klines_delivery::encode::Extras;
 use klines_domain::kline::{Kline, Quality};
@@ -17,6 +18,7 @@ use redis::Value;
 use rig::{Rig, assert_heard, assert_stream, batch, kline, settings};
 use server::{Server, eventually};
 use tempfile::TempDir;
+use tls::Tls;
 
 use crate::support::in_category;
 
@@ -152,33 +154,14 @@ fn with_a_wrong_password_klines_wait_until_it_is_right() {
 
 #[test]
 fn redis_is_reached_over_tls_with_a_private_authority_and_over_a_unix_socket() {
-    let folder = TempDir::new().unwrap();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let (certificate, key, socket) =
-        (folder.path().join("cert.pem"), folder.path().join("key.pem"), folder.path().join("redis.sock"));
-    std::fs::write(&certificate, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let tls_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (certificate, key, socket) = [&certificate, &key, &socket].map(|path| path.to_str().unwrap()).into();
-    let server = Server::with(&[
-        "--tls-port",
-        &tls_port.to_string(),
-        "--tls-cert-file",
-        certificate,
-        "--tls-key-file",
-        key,
-        "--tls-ca-cert-file",
-        certificate,
-        "--tls-auth-clients",
-        "no",
-        "--unixsocket",
-        socket,
-    ]);
-    let pem = std::fs::read(certificate).unwrap();
-    let addresses = [
-        Address::new(&format!("rediss://localhost:{tls_port}/0"), Some(pem)).unwrap(),
-        Address::new(&format!("unix://{socket}"), None).unwrap(),
-    ];
+    let (folder, tls) = (TempDir::new().unwrap(), Tls::new());
+    let socket = folder.path().join("redis.sock").display().to_string();
+    let arguments: Vec<String> =
+        tls.arguments().into_iter().chain(["--unixsocket".to_owned(), socket.clone()]).collect();
+    let server = Server::with(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let pem = std::fs::read(tls.certificate()).unwrap();
+    let addresses =
+        [Address::new(&tls.url(), Some(pem)).unwrap(), Address::new(&format!("unix://{socket}"), None).unwrap()];
     for (round, address) in (0..).zip(addresses) {
         let reached = Settings { address, ..settings(&server.url(), folder.path()) };
         let mut rig = Rig::start(reached, folder.path()).begin_at(round * 10);
@@ -188,7 +171,7 @@ fn redis_is_reached_over_tls_with_a_private_authority_and_over_a_unix_socket() {
     }
     assert_stream(&server, 20, 0);
     // Without the authority its certificate is not trusted.
-    let untrusted = Address::new(&format!("rediss://localhost:{tls_port}/0"), None).unwrap();
+    let untrusted = Address::new(&tls.url(), None).unwrap();
     let mut rig = Rig::start(Settings { address: untrusted, ..settings(&server.url(), folder.path()) }, folder.path());
     rig.feed(1);
     eventually("refused", || rig.publish().spilled > 0);

@@ -56,15 +56,11 @@ pub fn version(identity: &Identity, kline: &Kline) -> Version {
     Version { digest: Digest(digest), quality: kline.quality, trades, body }
 }
 
-/// Reads a field of an entry and its value. `find` returns the id of a series that the reader follows.
+/// Reads a field of an entry: a series and the start of a window.
 ///
 /// # Errors
-/// [`DecodeError`] if it is no kline.
-pub fn decode(
-    field: &str,
-    value: &str,
-    find: impl FnOnce(&SeriesKey) -> Option<SeriesId>,
-) -> Result<Kline, DecodeError> {
+/// [`DecodeError`] if it is none.
+pub fn window(field: &str) -> Result<(SeriesKey, Millis), DecodeError> {
     let mut words = field.split(' ');
     let category: Category = part(words.next(), "category")?;
     let symbol = words.next().and_then(|text| Symbol::new(text).ok()).ok_or(DecodeError::Part("symbol"))?;
@@ -76,7 +72,21 @@ pub fn decode(
     if interval.start_of(start) != start {
         return Err(DecodeError::Start);
     }
-    let series = find(&SeriesKey { category, symbol, interval }).ok_or(DecodeError::Series)?;
+    Ok((SeriesKey { category, symbol, interval }, start))
+}
+
+/// Reads a field of an entry and its value. `find` returns the id of a series that the reader follows.
+///
+/// # Errors
+/// [`DecodeError`] if it is no kline.
+pub fn decode(
+    field: &str,
+    value: &str,
+    find: impl FnOnce(&SeriesKey) -> Option<SeriesId>,
+) -> Result<Kline, DecodeError> {
+    let (key, start) = window(field)?;
+    let interval = key.interval;
+    let series = find(&key).ok_or(DecodeError::Series)?;
     kline(series, interval, start, value)
 }
 

@@ -17,6 +17,7 @@ pub mod model;
 pub mod node;
 pub mod outbox;
 pub mod partition;
+pub mod published;
 pub mod reader;
 pub mod refusal;
 pub mod roster;

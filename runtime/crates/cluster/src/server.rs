@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{MultiplexedConnection, PubSubStream};
+use ::redis::io::tcp::TcpSettings;
 use ::redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates, cmd,
 };
@@ -205,7 +206,12 @@ impl fmt::Debug for Server {
 /// `CLIENT SETINFO` is not needed, and without it the operator has to grant one right less.
 fn plain(info: ConnectionInfo) -> ConnectionInfo {
     let settings = info.redis_settings().clone().set_skip_set_lib_name();
-    info.set_redis_settings(settings)
+    let tcp = TcpSettings::default().set_nodelay(true);
+    // What does not get through in the time for an answer is sent again on another connection, and must not get through later
+    // on this one.
+    #[cfg(target_os = "linux")]
+    let tcp = tcp.set_user_timeout(ANSWER);
+    info.set_redis_settings(settings).set_tcp_settings(tcp)
 }
 
 /// Returns an address of the same kind with another host and port.
@@ -218,7 +224,7 @@ fn with_host(like: &ConnectionAddr, host: String, port: u16) -> ConnectionAddr {
     }
 }
 
-fn failed(error: &RedisError) -> ConnectError {
+pub(crate) fn failed(error: &RedisError) -> ConnectError {
     ConnectError::Failed(words(&error.to_string()))
 }
 

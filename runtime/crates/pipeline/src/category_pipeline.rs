@@ -47,6 +47,8 @@ pub struct CategoryPipeline {
     grace: Millis,
     /// What an earlier run has left of the symbols that have not been watched yet.
     earlier: BTreeMap<Symbol, Earlier>,
+    /// What others have published of symbols that join.
+    published: Published,
 }
 
 /// Intervals that replace the present ones.
@@ -56,6 +58,9 @@ struct Awaiting {
     /// The windows that were over then close before.
     since: ExchangeMillis,
 }
+
+/// The first moment after the last window of symbols of which others have published a kline.
+pub type Published = BTreeMap<Symbol, ExchangeMillis>;
 
 /// A symbol that is no longer watched.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +96,7 @@ impl CategoryPipeline {
             awaiting: None,
             grace,
             earlier: BTreeMap::new(),
+            published: Published::new(),
         }
     }
 
@@ -109,9 +115,17 @@ impl CategoryPipeline {
         self
     }
 
+    /// Sets what others have published of symbols that join next: they go on behind it.
+    pub fn expect(&mut self, published: Published) {
+        self.published = published;
+    }
+
     fn resume(&mut self, id: SymbolId, symbol: &Symbol) {
         if let Some(earlier) = self.earlier.remove(symbol) {
             self.aggregator.resume(id, &earlier);
+        }
+        if let (Some(until), Some(repairer)) = (self.published.remove(symbol), &self.repairer) {
+            self.aggregator.take_over(id, until, repairer.horizon());
         }
     }
 

@@ -31,7 +31,7 @@ use klines_domain::time::{LocalMillis, Millis, SECOND};
 use klines_system::clock::LocalClock;
 use tokio::sync::{mpsc, watch};
 
-pub use self::category_pipeline::CategoryPipeline;
+pub use self::category_pipeline::{CategoryPipeline, Published};
 use self::repair::RepairStatus;
 
 /// The longest pause between two ticks: the exchange's clock may be faster than expected.
@@ -93,6 +93,8 @@ pub struct SymbolChange {
     pub category: Category,
     /// Symbols that are watched from now on. They get the next numbers, in order.
     pub joined: Vec<Symbol>,
+    /// What others have published of those.
+    pub published: Published,
     /// Symbols that are no longer watched.
     pub left: Vec<SymbolId>,
     /// For each of the category's connections, earlier ones included, the channel as in [`CategoryFeed`].
@@ -209,8 +211,9 @@ impl Pipeline {
                 self.categories.push(*feed);
                 self.categories.sort_by_key(|feed| feed.pipeline.category());
             }
-            Some(CategoryUpdate::Changed(SymbolChange { category, joined, left, boundaries })) => {
+            Some(CategoryUpdate::Changed(SymbolChange { category, joined, published, left, boundaries })) => {
                 if let Some(feed) = self.categories.iter_mut().find(|feed| feed.pipeline.category() == category) {
+                    feed.pipeline.expect(published);
                     feed.pipeline.change(&joined, &left, &mut self.out);
                     feed.boundaries = boundaries;
                     self.publish();

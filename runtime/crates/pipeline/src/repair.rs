@@ -283,6 +283,11 @@ impl Repairer {
         }
     }
 
+    /// Returns for how long a gap is repaired.
+    pub(crate) const fn horizon(&self) -> Millis {
+        self.settings.horizon
+    }
+
     /// Gives up what is older than the horizon. The time before the first coverage counts from then.
     fn give_up_old(&self, symbol: SymbolId, now: ExchangeMillis, since: ExchangeMillis, aggregator: &mut Aggregator) {
         let oldest = now - self.settings.horizon;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
+use ::redis::io::tcp::TcpSettings;
 use ::redis::{
     AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError, ServerError, TlsCertificates, cmd,
 };
@@ -45,7 +46,12 @@ impl Address {
         let info = url.into_connection_info().map_err(malformed)?;
         // `CLIENT SETINFO` is not needed, and without it the operator has to grant one right less.
         let settings = info.redis_settings().clone().set_skip_set_lib_name();
-        let info = info.set_redis_settings(settings);
+        let tcp = TcpSettings::default().set_nodelay(true);
+        // What does not get through in the time for an answer is sent again on another connection, and must not get through
+        // later on this one.
+        #[cfg(target_os = "linux")]
+        let tcp = tcp.set_user_timeout(ANSWER);
+        let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
         let shown = info.addr().to_string();
         let client = match authorities {
             Some(pem) => Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem) }),

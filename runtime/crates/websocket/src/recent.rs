@@ -13,6 +13,9 @@ use klines_delivery::encode;
 use klines_domain::kline::Kline;
 use klines_domain::time::Millis;
 
+/// How far a position may be ahead of a server that shares its epoch; one that is farther is not believed.
+const MOST_AHEAD: u64 = 1_000;
+
 /// A record of a topic of `/v1/stream`: a kline or a value.
 pub trait Record {
     /// The `type` of its pushes.
@@ -187,6 +190,14 @@ impl<T: Record> Recent<T> {
         // Counted from the end: records of earlier epochs may have the same numbers.
         let skipped = self.closed.len().checked_sub(usize::try_from(missed).ok()?)?;
         Some(self.closed.iter().skip(skipped).cloned().collect())
+    }
+
+    /// Returns whether a position of this epoch is ahead: another server that shares the epoch has sent the records up to
+    /// `sequence`, which this one still has to get.
+    #[must_use]
+    pub const fn is_ahead(&self, sequence: u64) -> bool {
+        let has_some = self.last > 0 && matches!(self.base, Base::Shared(_));
+        has_some && sequence > self.last && sequence - self.last <= MOST_AHEAD
     }
 
     /// Returns the last revisions of at most `count` windows whose start is in `range`, oldest first: the newest

@@ -104,20 +104,17 @@ fn subscribe(session: &mut Session, id: &Value, topics: &[(&str, Topic)], since:
         return session.reply(&wire::refusal("subscribe", id, &error, None));
     }
     let (first, mut states) = (server.subscriptions.first(), Vec::with_capacity(ids.len()));
-    let mut reply = Reply::new(session.client.room_for_answer(), history);
+    let (mut reply, mut positions) = (Reply::new(session.client.room_for_answer(), history), Vec::new());
     for ((name, topic), series) in topics.iter().zip(&ids) {
         let asked = since.get(*name);
         match topic {
             Topic::Klines(key) => {
                 let Some(recent) = subscriptions.recent(*series) else { continue };
                 let crashed = asked.and_then(|since| server.subscriptions.crashed_epoch(recent, since.seq));
-                states.push(reply.add(
-                    name,
-                    &KlineTopic::new(key, first),
-                    (server.subscriptions.epoch(recent), crashed),
-                    recent,
-                    asked,
-                ));
+                let epochs = (server.subscriptions.epoch(recent), crashed);
+                let state = reply.add(name, &KlineTopic::new(key, first), epochs, recent, asked);
+                positions.push((*series, state.seq));
+                states.push(state);
             }
             Topic::Values(series_of) => {
                 let Some(recent) = subscriptions.values.get(*series).map(|followed| &followed.recent) else { continue };
@@ -131,6 +128,9 @@ fn subscribe(session: &mut Session, id: &Value, topics: &[(&str, Topic)], since:
         if session.follow(series) {
             subscriptions.follow(series, Dialect::Stream, &session.client);
         }
+    }
+    for (series, position) in positions {
+        subscriptions.hold_back(series, session.client.id, position);
     }
     drop(subscriptions);
     session.client.flush();

@@ -61,6 +61,8 @@ struct Followed {
     series: SeriesId,
     bybit: Vec<Arc<Client>>,
     stream: Vec<Arc<Client>>,
+    /// Of `stream`, those that are ahead of this server, with the last number that they have got from another one.
+    ahead: Vec<(ClientId, u64)>,
 }
 
 impl Followed {
@@ -69,6 +71,14 @@ impl Followed {
             Dialect::Bybit => &mut self.bybit,
             Dialect::Stream => &mut self.stream,
         }
+    }
+
+    /// Returns the followers in `stream` that do not have the kline with this number yet. All have to get a snapshot
+    /// (`is_next` is false).
+    fn without(&mut self, sequence: u64, is_next: bool) -> impl Iterator<Item = &Arc<Client>> {
+        let Self { stream, ahead, .. } = self;
+        ahead.retain(|(_, last)| is_next && *last >= sequence);
+        stream.iter().filter(|client| ahead.iter().all(|(id, _)| *id != client.id))
     }
 }
 
@@ -207,7 +217,7 @@ impl Subscriptions {
         let mut kline = kline.clone();
         let is_next = state.memory.keep(id, &mut kline);
         let TopicTable { series, memory, .. } = state;
-        let (Some(series), Some(recent)) = (series.get(id.0 as usize), memory.recent(id)) else { return };
+        let (Some(series), Some(recent)) = (series.get_mut(id.0 as usize), memory.recent(id)) else { return };
         let kind = if kline.confirm { FrameKind::Closed(1) } else { FrameKind::Update(id) };
         if !series.bybit.is_empty() {
             let frame = bybit::push(&kline, text);
@@ -217,7 +227,8 @@ impl Subscriptions {
             let name = stream::KlineTopic::new(&kline.series, self.first);
             let frame = stream::push_or_snapshot(&name, self.epoch(recent), recent, &kline, is_next, text);
             let kind = if is_next || kline.confirm { kind } else { FrameKind::Required };
-            series.stream.iter().for_each(|client| push_to(client, kind, frame.clone(), now, dirty));
+            let behind = series.without(kline.sequence, is_next);
+            behind.for_each(|client| push_to(client, kind, frame.clone(), now, dirty));
         }
     }
 
@@ -276,7 +287,7 @@ impl TopicTable {
         }
         let id = TopicId(u32::try_from(self.series.len()).unwrap_or(u32::MAX));
         self.ids.insert(series, id);
-        self.series.push(Followed { series, bybit: Vec::new(), stream: Vec::new() });
+        self.series.push(Followed { series, bybit: Vec::new(), stream: Vec::new(), ahead: Vec::new() });
         self.memory.add(series, self.earlier.get(&*series).copied().unwrap_or_default());
         id
     }
@@ -314,6 +325,17 @@ impl TopicTable {
         series.followers(dialect).push(client.clone());
     }
 
+    /// Pushes no klines of a topic to a client up to the number `last`, which it has got from another server, if this server
+    /// has not reached it.
+    pub fn hold_back(&mut self, id: TopicId, client: ClientId, last: u64) {
+        let is_ahead = self.recent(id).is_some_and(|recent| last > recent.last());
+        let Some(series) = self.series.get_mut(id.0 as usize).filter(|_| !is_value(id)) else { return };
+        series.ahead.retain(|(id, _)| *id != client);
+        if is_ahead {
+            series.ahead.push((client, last));
+        }
+    }
+
     /// Removes a follower from a topic.
     pub fn unfollow(&mut self, id: TopicId, dialect: Dialect, client: ClientId) {
         if is_value(id) {
@@ -326,6 +348,9 @@ impl TopicTable {
         }
         if followers.is_empty() {
             *followers = Vec::new();
+        }
+        if dialect == Dialect::Stream {
+            series.ahead.retain(|(id, _)| *id != client);
         }
     }
 

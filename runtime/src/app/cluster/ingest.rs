@@ -9,6 +9,7 @@ use anyhow::Context;
 use klines_cluster::membership::Phase;
 use klines_cluster::node::{Node, Settings};
 use klines_cluster::partition::Partition;
+use klines_cluster::published::Published;
 use klines_cluster::server::Server;
 use klines_cluster::writer::{NAME, Pending, WriterBlueprint};
 use klines_delivery::Subscription;
@@ -67,7 +68,9 @@ impl Ingest {
     pub fn join(&self) -> anyhow::Result<Share> {
         let node = Node::start(self.server.clone(), self.settings.clone(), self.pending.clone(), Arc::default());
         let node = Arc::new(node.context("starting the thread of the cluster")?);
-        let share = Share::of(self.settings.partitions, node.watched());
+        let Settings { cluster, partitions, .. } = &self.settings;
+        let published = Published::new(self.server.clone(), cluster, *partitions);
+        let share = Share::of(*partitions, node.watched(), published);
         self.sight.show(node);
         Ok(share)
     }

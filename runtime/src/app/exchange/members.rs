@@ -11,7 +11,7 @@ use klines_domain::aggregator::{Earlier, Settings};
 use klines_domain::repair::Answer;
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_pipeline::repair::RepairSettings;
-use klines_pipeline::{CategoryFeed, CategoryPipeline, CategoryUpdate, SymbolChange};
+use klines_pipeline::{CategoryFeed, CategoryPipeline, CategoryUpdate, Published, SymbolChange};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
@@ -63,7 +63,7 @@ impl Members {
         feed_settings: FeedSettings,
         settings: Settings,
         repairs: Option<Repairs>,
-        (table, earlier): (SymbolTable, BTreeMap<Symbol, Earlier>),
+        (table, earlier, published): (SymbolTable, BTreeMap<Symbol, Earlier>, Published),
     ) -> Option<Self> {
         let category = settings.category;
         if table.is_empty() {
@@ -76,7 +76,7 @@ impl Members {
         let (links, table) = (members.links.clone(), members.table());
         let symbols: Vec<SymbolId> = members.watched.iter().copied().collect();
         let drivers = members.feed.add(&links.context, &members.feed_settings, &table, &symbols);
-        let (pipeline, requests) = match repairs {
+        let (mut pipeline, requests) = match repairs {
             Some(Repairs { settings: repair, answers }) => {
                 let (rest, cancel) = (links.rest.clone(), links.context.cancel.clone());
                 let symbols = members.tables.subscribe();
@@ -85,6 +85,7 @@ impl Members {
             }
             None => (CategoryPipeline::new(settings, &table), None),
         };
+        pipeline.expect(published);
         let pipeline = pipeline.resuming(&table, earlier);
         let (boundaries, renewals) = (members.feed.boundaries(), members.feed.renewals());
         let feed = CategoryFeed { pipeline, boundaries, requests, renewals };
@@ -106,9 +107,16 @@ impl Members {
         self.tables.borrow().clone()
     }
 
-    /// Watches these symbols and no others. One that has left before gets a new number. Returns `None` if the pipeline has
-    /// ended.
-    pub(super) async fn set(&mut self, names: &[Symbol]) -> Option<Change> {
+    /// Returns those of the symbols that are not watched.
+    pub(super) fn new_ones(&self, names: &[Symbol]) -> Vec<Symbol> {
+        let table = self.table();
+        let is_watched = |name: &&Symbol| table.get(name.as_str()).is_some_and(|id| self.watched.contains(&id));
+        names.iter().filter(|name| !is_watched(name)).cloned().collect()
+    }
+
+    /// Watches these symbols and no others. One that has left before gets a new number; others have published klines of those
+    /// that join until `published`. Returns `None` if the pipeline has ended.
+    pub(super) async fn set(&mut self, names: &[Symbol], published: Published) -> Option<Change> {
         let change = self.plan(names);
         if change.joined.is_empty() && change.left.is_empty() {
             return Some(change);
@@ -124,6 +132,7 @@ impl Members {
         let update = SymbolChange {
             category,
             joined: change.joined.iter().map(|(_, symbol)| symbol.clone()).collect(),
+            published,
             left: change.left.clone(),
             boundaries: self.feed.boundaries(),
         };

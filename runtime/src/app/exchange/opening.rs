@@ -57,8 +57,12 @@ impl Opening {
         let chosen = table.iter().map(|(_, symbol)| symbol.clone()).collect();
         self.share.first().await;
         let table = self.share.table(self.config.category, &table);
-        let members =
-            Members::open(self.links, self.feed_settings, self.settings, self.repairs, (table, self.earlier)).await?;
+        // What this node has made itself is known better from its own store.
+        let unknown = table.iter().map(|(_, symbol)| symbol).filter(|symbol| !self.earlier.contains_key(*symbol));
+        let unknown: Vec<Symbol> = unknown.cloned().collect();
+        let published = self.share.published(self.config.category, &unknown).await;
+        let known = (table, self.earlier, published);
+        let members = Members::open(self.links, self.feed_settings, self.settings, self.repairs, known).await?;
         let watch = Watch::new(self.config.category, &members.table(), self.pace);
         let (config, chosen_at) = (self.config, Some(Instant::now()));
         let following =
@@ -135,7 +139,8 @@ impl Following {
     async fn set(&mut self, names: Vec<Symbol>) -> Option<()> {
         self.chosen.clone_from(&names);
         let names = self.share.among(self.config.category, names);
-        let change = self.members.set(&names).await?;
+        let published = self.share.published(self.config.category, &self.members.new_ones(&names)).await;
+        let change = self.members.set(&names, published).await?;
         self.watch.remove(&change.left);
         change.joined.into_iter().for_each(|(id, symbol)| self.watch.add(id, symbol));
         Some(())

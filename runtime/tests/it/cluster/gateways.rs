@@ -59,7 +59,6 @@ async fn a_client_goes_on_at_another_gateway_and_misses_nothing() {
         }
     }
     first.kill();
-    more(&second, SOME);
     let mut client = enter(&second, &format!(r#","since":{{"{TOPIC}":{position}}}"#));
     while sequences.len() < 9 {
         let push = client.json();

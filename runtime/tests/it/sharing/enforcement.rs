@@ -11,6 +11,7 @@ use klines_sharing::trust::Signer;
 use tempfile::TempDir;
 
 use super::{home, lock, new_key, refused, sign, variant, write_config};
+use crate::redis::server::eventually;
 use crate::support::program::{Running, Said, klines};
 
 const CONTRACT: &str = "klines:consumer/consumer@1.2.0";
@@ -204,6 +205,7 @@ fn a_component_without_an_entry_runs_and_is_listed_as_unlocked() {
     fs::write(home.path().join("new"), variant("average", 2)).unwrap();
     fs::rename(home.path().join("new"), home.path().join("it.wasm")).unwrap();
     run.until("the new version", |said| said.logged("consumer runs its new version").len() == 1);
-    assert_eq!(listed(home.path())[0]["lock"], "unsigned");
+    // The version runs a moment before it is noted what is known of it.
+    eventually("the list has its entry", || listed(home.path())[0]["lock"] == "unsigned");
     run.stop().success();
 }

@@ -4,6 +4,7 @@ use ::redis::Value;
 use klines_domain::kline::Kline;
 use klines_domain::sanitize::sanitize;
 use klines_domain::series::{SeriesId, SeriesKey};
+use klines_domain::time::Millis;
 
 use crate::encoding::{self, DecodeError};
 use crate::stream_id::StreamId;
@@ -59,6 +60,16 @@ impl Entry {
         }
         (klines, unreadable)
     }
+
+    /// Returns the series and the starts of the windows of its klines. What is none is left out.
+    pub fn windows(&self) -> impl Iterator<Item = (SeriesKey, Millis)> {
+        self.fields.iter().filter_map(|(field, _)| encoding::window(field).ok())
+    }
+}
+
+/// Reads the answer to `XREVRANGE`. What has another form is left out.
+pub(crate) fn entries(answer: &Value) -> Vec<Entry> {
+    answer.as_sequence().unwrap_or_default().iter().filter_map(Entry::read).collect()
 }
 
 /// Reads the answer to `XREAD`: the entries of each stream. What has another form is left out.

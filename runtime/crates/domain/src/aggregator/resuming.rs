@@ -1,5 +1,5 @@
-//! Continues the klines of earlier runs: their sequences, the windows that ended while nothing was watched, and those that
-//! they could not finish.
+//! Continues the klines of earlier runs, or of others: their sequences, the windows that ended while nothing was watched, and
+//! those that they could not finish.
 
 use super::Aggregator;
 use super::series;
@@ -45,6 +45,13 @@ pub(super) struct Unfinished {
     horizon: Millis,
 }
 
+/// Until when others have published the klines of a symbol that is covered for the first time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Others {
+    until: Millis,
+    horizon: Millis,
+}
+
 impl Aggregator {
     /// Continues a symbol after earlier runs, before the first event of the symbol: its sequences go on, windows that have
     /// a kline get no other one unless it may lack trades, and, if gaps are repaired, the time since the first window that is
@@ -66,6 +73,14 @@ impl Aggregator {
         let spans = unfinished(made, |interval| self.settings.fill.applies(interval));
         let unfinished = Unfinished { spans, horizon: earlier.horizon };
         symbol_state.earlier = Some(unfinished).filter(|_| self.intervals.is_repaired);
+    }
+
+    /// Takes a symbol over from others, before its first event, who have published the klines of all windows that ended before
+    /// `until`, and perhaps those of the ones that ended then: the time since counts as a gap, unless it is longer than
+    /// `horizon`. Sequences go on. What is published of a time that has not come yet is not believed.
+    pub fn take_over(&mut self, symbol: SymbolId, until: ExchangeMillis, horizon: Millis) {
+        let Some(symbol_state) = self.symbols.get_mut(symbol.index()) else { return };
+        symbol_state.others = Some(Others { until: until.get(), horizon }).filter(|_| self.intervals.is_repaired);
     }
 }
 
@@ -97,6 +112,9 @@ impl SymbolState {
     /// Continues what earlier runs have not finished, as a gap until `at`, when the symbol is covered for the first time.
     /// Returns until when everything was watched.
     pub(super) fn resume_watching(&mut self, at: Millis, intervals: &Intervals) -> Option<Millis> {
+        if let Some(others) = self.others.take().filter(|others| others.until <= at) {
+            self.go_on_behind(others, intervals);
+        }
         let unfinished = self.earlier.take().filter(|_| !Mutant::OutageForgotten.is_made());
         let first = unfinished.and_then(|Unfinished { spans, horizon }| {
             // A window that began too long ago and ended later is repaired as if it had been open when nothing was watched.
@@ -108,5 +126,14 @@ impl SymbolState {
             series.earlier.begin(first.map_or(Millis::MAX, |first| state.interval.start_of(first)), at);
         }
         watched.inspect(|watched| self.coverage.begin_lost(*watched))
+    }
+
+    fn go_on_behind(&mut self, Others { until, horizon }: Others, intervals: &Intervals) {
+        let next = |interval: Interval| interval.start_of(until - 1);
+        for (series, state) in self.series.iter_mut().zip(&intervals.all) {
+            series.earlier = series::Earlier::until(next(state.interval));
+        }
+        let newest = intervals.all.iter().map(|state| next(state.interval)).max();
+        self.earlier = newest.map(|newest| Unfinished { spans: vec![(newest, newest)], horizon });
     }
 }

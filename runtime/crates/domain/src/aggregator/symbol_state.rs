@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::coverage::Coverage;
-use super::resuming::Unfinished;
+use super::resuming::{Others, Unfinished};
 use super::series::{Context, Series};
 use super::settings::{Open, Settings};
 use crate::bucket::{Bucket, Fill, Scales, Widening};
@@ -170,6 +170,8 @@ pub(super) struct SymbolState {
     pub(super) sequences: BTreeMap<Interval, u64>,
     /// What earlier runs have not finished; `None` if there was none, or the symbol has been covered since.
     pub(super) earlier: Option<Unfinished>,
+    /// What others have published until it is covered; `None` if they have not, or it has been covered since.
+    pub(super) others: Option<Others>,
 }
 
 impl SymbolState {
@@ -189,6 +191,7 @@ impl SymbolState {
             has_left: false,
             sequences: BTreeMap::new(),
             earlier: None,
+            others: None,
         }
     }
 

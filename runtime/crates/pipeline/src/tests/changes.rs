@@ -169,7 +169,8 @@ async fn messages_of_a_connection_wait_until_the_pipeline_knows_its_symbols() {
         tokio::task::yield_now().await;
     }
     let boundaries = vec![boundary(), boundary()];
-    let change = SymbolChange { category: Category::Linear, joined: vec![eth()], left: Vec::new(), boundaries };
+    let (category, joined, published) = (Category::Linear, vec![eth()], Published::new());
+    let change = SymbolChange { category, joined, published, left: Vec::new(), boundaries };
     updates.send(CategoryUpdate::Changed(change)).await.ok().unwrap();
     drop(out);
     run.await.unwrap();

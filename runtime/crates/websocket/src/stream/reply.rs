@@ -67,7 +67,8 @@ impl Reply {
     }
 
     /// Adds the missed records of a topic, or a snapshot; returns the topic's state for the answer. A position of the epoch
-    /// `crashed` counts like one of this epoch.
+    /// `crashed` counts like one of this epoch. A client that is ahead has missed nothing: its position is the state, and it
+    /// must not get the records up to it.
     pub fn add<'a, T: Record + Debug + Send + Sync + 'static>(
         &mut self,
         topic: &'a str,
@@ -79,7 +80,11 @@ impl Reply {
         let is_of_this = |since: &&Position| {
             [Some(epoch), crashed].into_iter().flatten().any(|epoch| since.epoch == epoch.to_string())
         };
-        let missed = asked.filter(is_of_this).and_then(|since| recent.since(since.seq));
+        let asked_of_this = asked.filter(is_of_this);
+        if let Some(since) = asked_of_this.filter(|since| recent.is_ahead(since.seq)) {
+            return TopicState { name: topic, epoch, seq: since.seq, recovered: Some(true) };
+        }
+        let missed = asked_of_this.and_then(|since| recent.since(since.seq));
         let bytes = |records: &[Arc<T>]| records.iter().map(|record| record.longest_push()).sum::<usize>();
         let missed = missed.filter(|missed| bytes(missed) <= self.room);
         let recovered = asked.map(|_| missed.is_some());

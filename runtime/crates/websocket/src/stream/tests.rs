@@ -77,11 +77,8 @@ impl Gateway {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let (socket, _) = client(format!("ws://{}/v1/stream", self.address), stream).unwrap();
         let mut peer = Peer(socket);
-        let since = since.map_or(json!({}), |position| json!({ topic: position }));
-        let request = json!({"op":"subscribe","topics":[topic],"history":10,"since":since});
-        peer.0.send(Message::text(request.to_string())).unwrap();
-        let answer = peer.next();
-        (peer, answer["topics"][topic].clone())
+        let answer = peer.subscribe(topic, since);
+        (peer, answer)
     }
 
     /// Returns the state that answers a position in the topic of klines.
@@ -100,6 +97,14 @@ impl Drop for Gateway {
 struct Peer(WebSocket<TcpStream>);
 
 impl Peer {
+    /// Subscribes to a topic; returns its state in the answer.
+    fn subscribe(&mut self, topic: &str, since: Option<&Value>) -> Value {
+        let since = since.map_or(json!({}), |position| json!({ topic: position }));
+        let request = json!({"op":"subscribe","topics":[topic],"history":10,"since":since});
+        self.0.send(Message::text(request.to_string())).unwrap();
+        self.next()["topics"][topic].clone()
+    }
+
     /// Returns the next message that is not a status of the feeds.
     #[track_caller]
     fn next(&mut self) -> Value {
@@ -169,6 +174,50 @@ fn a_client_goes_on_at_a_server_that_began_later() {
     assert_eq!(late.resume(ONE, 2), state(ONE, 8, false), "it has never seen 3");
     early.publish(closed(6..=9));
     assert_eq!(early.resume(ONE, 8), state(ONE, 9, true), "and back");
+}
+
+#[test]
+fn a_client_that_is_ahead_of_its_new_server_gets_what_follows_its_position() {
+    let epochs = one_epoch();
+    let mut late = Gateway::start(&epochs);
+    assert_eq!(late.resume(ONE, 1), state(ONE, 0, false), "it has nothing of the series, and cannot know");
+    late.publish(closed(1..=3));
+    let (mut peer, answer) = late.subscribe(TOPIC, Some(&position(ONE, 5)));
+    assert_eq!(answer, state(ONE, 5, true));
+    let (mut other, _) = late.subscribe(TOPIC, Some(&position(ONE, 3)));
+    late.publish([minute(4, false)]);
+    late.publish(closed(4..=5));
+    late.publish([minute(6, false)]);
+    late.publish(closed(6..=6));
+    assert_eq!([peer.head(), peer.head()], [6, 6].map(|seq| is("kline", ONE, seq)));
+    assert_eq!([(); 5].map(|()| other.head()), [4, 4, 5, 6, 6].map(|seq| is("kline", ONE, seq)));
+    assert_eq!(late.resume(ONE, 1_007), state(ONE, 6, false), "too far ahead to be believed");
+    assert_eq!(late.resume(ONE, 1_006), state(ONE, 1_006, true));
+}
+
+#[test]
+fn a_client_that_is_ahead_hears_of_an_epoch_and_of_a_loss_at_once() {
+    let epochs = one_epoch();
+    let mut late = Gateway::start(&epochs);
+    late.publish(closed(1..=3));
+    let (mut peer, _) = late.subscribe(TOPIC, Some(&position(ONE, 8)));
+    late.publish(closed(5..=6));
+    let own = format!("{ONE}-1");
+    assert_eq!((peer.head(), peer.head()), (is("snapshot", &own, 5), is("kline", &own, 6)));
+    let (mut peer, _) = late.subscribe(TOPIC, Some(&position(&own, 9)));
+    epochs.begin(7, 0xa2);
+    late.publish(closed(7..=8));
+    assert_eq!((peer.head(), peer.head()), (is("snapshot", TWO, 7), is("kline", TWO, 8)));
+}
+
+#[test]
+fn a_new_subscription_replaces_the_position_of_a_client_that_was_ahead() {
+    let mut late = Gateway::start(&one_epoch());
+    late.publish(closed(1..=3));
+    let (mut peer, _) = late.subscribe(TOPIC, Some(&position(ONE, 5)));
+    assert_eq!((peer.subscribe(TOPIC, None), peer.head()), (position(ONE, 3), is("snapshot", ONE, 3)));
+    late.publish(closed(4..=4));
+    assert_eq!(peer.head(), is("kline", ONE, 4));
 }
 
 #[test]

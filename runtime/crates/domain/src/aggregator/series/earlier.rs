@@ -26,6 +26,11 @@ impl Earlier {
         Self { next: Millis::MIN, missing: Spans::new(), doubtful: BTreeMap::new(), crashes }
     }
 
+    /// All windows that start before `next` have a kline.
+    pub(in crate::aggregator) fn until(next: Millis) -> Self {
+        Self { next, ..Self::unknown(Vec::new()) }
+    }
+
     pub(in crate::aggregator) fn new(known: &EarlierSeries, crashes: Vec<Millis>) -> Self {
         let is_kept = !Mutant::HoleForgotten.is_made();
         let missing = known.missing.iter().filter(|_| is_kept).map(|(from, to)| (from.get(), to.get())).collect();

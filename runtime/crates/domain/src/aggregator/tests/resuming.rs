@@ -53,6 +53,46 @@ fn what_ended_while_nothing_was_watched_is_repaired_under_further_sequences() {
 }
 
 #[test]
+fn what_others_have_not_published_is_repaired_and_their_last_boundary_is_made_again() {
+    let took_over = |intervals: &[&str], until, horizon| {
+        let mut bench = Bench::new(intervals, |settings| settings.is_repaired = true);
+        bench.aggregator.take_over(SymbolId(0), T0 + until, horizon);
+        bench.watch(15_000).tick(15_000);
+        bench
+    };
+    let symbol = SymbolId(0);
+    let mut bench = took_over(&["1s", "5s", "1m"], 10_000, HOUR);
+    assert_eq!(bench.aggregator.gaps(symbol), [(T0, T0 + 14_999)], "the minute that was open began at 0");
+    bench.aggregator.recover(symbol, T0, T0 + 14_999, &trades());
+    bench.trade(15_100, 7).tick(16_100);
+    assert_eq!(
+        bench.emitted(),
+        [
+            "1s@9000 1/2/1/2 1 complete r0 #1",
+            "5s@5000 1/2/1/2 1 complete r0 #1",
+            "1s@10000 2/3/2/3 1 complete r0 #2",
+            "1s@11000 3/4/3/4 1 complete r0 #3",
+            "1s@12000 4/5/4/5 1 complete r0 #4",
+            "1s@13000 5/5/5/5 0 complete r0 #5",
+            "1s@14000 5/6/5/6 1 complete r0 #6",
+            "5s@10000 2/6/2/6 4 complete r0 #2",
+            "1s@15000 6/7/6/7 1 complete r0 #7",
+        ]
+    );
+    bench.tick(61_000);
+    assert_eq!(bench.emitted().last().unwrap(), "1m@0 1/7/1/7 6 complete r0 #1");
+
+    // What ended too long ago is left, and so is a time that has not come yet.
+    for (until, horizon) in [(10_000, 1_000), (20_000, HOUR)] {
+        let mut bench = took_over(&["1s"], until, horizon);
+        bench.aggregator.recover(symbol, T0, T0 + 14_999, &trades());
+        bench.trade(15_100, 7).tick(16_100);
+        let expected = ["1s@15000 6/7/6/7 1 complete r0 #1"];
+        assert_eq!(bench.emitted(), &expected[..], "{until}");
+    }
+}
+
+#[test]
 fn a_series_that_is_behind_shows_a_gap_that_was_not_repaired_yet() {
     let left = |minutes: Millis, months: Millis, horizon| {
         let series = [("1s", 600_000), ("1m", minutes), ("1M", months)];

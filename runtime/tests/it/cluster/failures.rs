@@ -153,7 +153,7 @@ async fn the_status_says_what_is_wrong() {
         healthy.said.out
     );
     one.kill();
-    super::eventually("its leases are over", || status("cluster status").code() == Some(1));
+    eventually("its leases are over", || status("cluster status").code() == Some(1));
     let weak = status("cluster status").said.out;
     assert!(weak.contains("8 partitions with too few nodes whose first windows are right: 0-7: "), "{weak}");
     cluster.redis.kill();

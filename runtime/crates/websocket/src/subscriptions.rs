@@ -62,7 +62,7 @@ struct Followed {
     bybit: Vec<Arc<Client>>,
     stream: Vec<Arc<Client>>,
     /// Of `stream`, those that are ahead of this server, with the last number that they have got from another one.
-    ahead: Vec<(ClientId, u64)>,
+    ahead: HashMap<ClientId, u64>,
 }
 
 impl Followed {
@@ -77,8 +77,8 @@ impl Followed {
     /// (`is_next` is false).
     fn without(&mut self, sequence: u64, is_next: bool) -> impl Iterator<Item = &Arc<Client>> {
         let Self { stream, ahead, .. } = self;
-        ahead.retain(|(_, last)| is_next && *last >= sequence);
-        stream.iter().filter(|client| ahead.iter().all(|(id, _)| *id != client.id))
+        ahead.retain(|_, last| is_next && *last >= sequence);
+        stream.iter().filter(|client| !ahead.contains_key(&client.id))
     }
 }
 
@@ -287,7 +287,7 @@ impl TopicTable {
         }
         let id = TopicId(u32::try_from(self.series.len()).unwrap_or(u32::MAX));
         self.ids.insert(series, id);
-        self.series.push(Followed { series, bybit: Vec::new(), stream: Vec::new(), ahead: Vec::new() });
+        self.series.push(Followed { series, bybit: Vec::new(), stream: Vec::new(), ahead: HashMap::new() });
         self.memory.add(series, self.earlier.get(&*series).copied().unwrap_or_default());
         id
     }
@@ -329,10 +329,10 @@ impl TopicTable {
     /// has not reached it.
     pub fn hold_back(&mut self, id: TopicId, client: ClientId, last: u64) {
         let is_ahead = self.recent(id).is_some_and(|recent| last > recent.last());
-        let Some(series) = self.series.get_mut(id.0 as usize).filter(|_| !is_value(id)) else { return };
-        series.ahead.retain(|(id, _)| *id != client);
+        let Some(series) = self.series.get_mut(id.0 as usize) else { return };
+        series.ahead.remove(&client);
         if is_ahead {
-            series.ahead.push((client, last));
+            series.ahead.insert(client, last);
         }
     }
 
@@ -350,7 +350,7 @@ impl TopicTable {
             *followers = Vec::new();
         }
         if dialect == Dialect::Stream {
-            series.ahead.retain(|(id, _)| *id != client);
+            series.ahead.remove(&client);
         }
     }
 
